@@ -250,9 +250,15 @@ fn exchange_audience<'a>(
     request: &Request,
     form: &Form,
 ) -> Result<Option<ConfiguredAudience<'a>>, Error> {
+    let config = &app.context.config;
+    let audience = form.get("audience").map(|audience| audience.expose().to_owned());
+    ConfiguredAudience::requested_if_any(config, audience.as_slice()).map_err(|refusal| {
+        let detail = "The audience is unknown: in an exchange it names the API of the new token, not the audience of the subject_token. Send the uri of a [[resource]] in postern.toml, or no audience for the routes of this deployment.";
+        Error::with_detail(refusal, detail.into())
+    })?;
     let mut named = request.resources()?;
-    named.extend(form.get("audience").map(|audience| audience.expose().to_owned()));
-    Ok(ConfiguredAudience::requested_if_any(&app.context.config, &named)?)
+    named.extend(audience);
+    Ok(ConfiguredAudience::requested_if_any(config, &named)?)
 }
 
 /// Returns the agent that the client of a workload names, if it does. It authenticates with nothing

@@ -1,14 +1,23 @@
 //! `postern trust`: the rules of `[[trust]]`, checked and tried before a workload needs them.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 use postern::{
     App,
     config::{
         Config, DEFAULT, TrustOwner, TrustRule, read_file,
-        trust::{TrustMode, lint_file},
+        trust::{TrustMode, claim_pattern::text_of, lint_file},
     },
-    core::{audience::Audience, secret::Secret},
-    grant::trust_dry_run::{RuleOutcome, SignatureStatus, TrustDryRun},
+    core::{
+        audience::Audience,
+        error::{Fault, Refusal},
+        secret::Secret,
+    },
+    grant::{
+        federation::wrapped_token,
+        trust_dry_run::{DryRunDecision, RuleOutcome, SignatureStatus, TrustDryRun},
+    },
 };
 
 use crate::{Error, settings::ConfigSource};
@@ -22,9 +31,11 @@ pub fn lint(source: &ConfigSource) -> Result<String, Error> {
         ConfigSource::BuiltIn => DEFAULT.to_owned(),
         ConfigSource::File(file) => read_file(file)?,
     };
-    let (findings, count) = lint_file(&toml)?;
+    let in_file = |sentence: &dyn Display| format!("{source}: {sentence}");
+    let invalid = |fault: Fault| Error::Invalid(in_file(&fault));
+    let (findings, count) = lint_file(&toml).map_err(invalid)?;
     if !findings.is_empty() {
-        let sentences: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        let sentences: Vec<_> = findings.iter().map(|finding| in_file(finding)).collect();
         return Err(Error::Invalid(sentences.join("\n")));
     }
     let given = [
@@ -34,7 +45,7 @@ pub fn lint(source: &ConfigSource) -> Result<String, Error> {
         ("NONCES_TABLE", "-"),
     ];
     let variables = given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
-    Config::from_settings(&variables, &toml)?;
+    Config::from_file(&variables, &toml, &source.to_string())?;
     Ok(match count {
         0 => format!("{source}: there is no [[trust]]\n"),
         1 => format!("{source}: the rule is good\n"),
@@ -49,10 +60,12 @@ pub fn lint(source: &ConfigSource) -> Result<String, Error> {
 /// [`Error::Invalid`] for text that is not a JWT.
 pub async fn try_token(app: &App, token: &str) -> Result<(String, bool), Error> {
     let token = Secret::new(token.trim().to_owned());
+    let not_jwt = |remedy: &str| Error::Invalid(format!("this is not a JWT: {remedy}"));
+    if let Some(remedy) = wrapped_token(token.expose()) {
+        return Err(not_jwt(remedy));
+    }
     let dry_run = TrustDryRun::new(&app.context, &app.trusted_issuers, &token).await;
-    let dry_run = dry_run.map_err(|_| {
-        Error::Invalid("this is not a JWT: give the token that the workload would send".into())
-    })?;
+    let dry_run = dry_run.map_err(|_| not_jwt("give the token that the workload would send"))?;
     let mut page = String::new();
     write_token(&mut page, &dry_run);
     for rule in &dry_run.rules {
@@ -64,7 +77,11 @@ pub async fn try_token(app: &App, token: &str) -> Result<(String, bool), Error> 
 
 /// Returns text of a token without what a terminal would obey.
 fn shown(text: &str) -> String {
-    text.escape_debug().to_string()
+    let escaped = |character: char| match character {
+        '"' | '\'' => character.to_string(),
+        other => other.escape_debug().to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 fn line(page: &mut String, text: &str) {
@@ -107,9 +124,16 @@ fn write_rule(page: &mut String, dry_run: &RuleOutcome<'_>) {
             shown(&outcome.required)
         );
         if !outcome.is_met {
-            let found = outcome.found.as_deref().map(shown);
-            let found = found.unwrap_or_else(|| "no single value".into());
-            text.push_str(&format!(", but the token has {found}"));
+            text.push_str(&match &outcome.found {
+                None => ", but the token does not have it".into(),
+                Some(found) => match text_of(found) {
+                    Some(found) => format!(", but the token has {}", shown(&found)),
+                    None => format!(
+                        ", but the token has {}, which is no single value",
+                        shown(&found.to_string())
+                    ),
+                },
+            });
         }
         line(page, &text);
     }
@@ -128,20 +152,27 @@ fn write_decision(page: &mut String, app: &App, dry_run: &TrustDryRun<'_>) -> bo
         }
         return false;
     }
-    let Some(rule) = dry_run.decided_by() else {
+    if dry_run.is_expired {
+        let refusal = Refusal::TrustTokenExpired;
+        line(page, &format!("Refused now: the token has expired ({})", refusal.name()));
+        line(page, "Before it expired:");
+    }
+    let Some(DryRunDecision { rule, subject }) = &dry_run.decision else {
         line(page, "Refused: the token meets no rule that is enforced");
         return false;
     };
+    let subject = match subject {
+        Ok(subject) => shown(&subject.to_string()),
+        Err(refusal) => {
+            line(page, &format!("The rule {} decides.", rule.name));
+            line(page, &format!("Refused: {} ({})", refusal.meaning(), refusal.name()));
+            return false;
+        }
+    };
     let who = match &rule.owner {
-        TrustOwner::Agent(agent) => format!("{agent}, as far as that agent has them"),
-        TrustOwner::User { subject_prefix } => {
-            let subject = dry_run.claim("sub").unwrap_or_default();
-            format!("{}{}, as far as that user has them", subject_prefix.as_str(), shown(&subject))
-        }
-        TrustOwner::Workload { organization, subject_prefix } => {
-            let subject = dry_run.claim("sub").unwrap_or_default();
-            format!("{}{} in {organization}", subject_prefix.as_str(), shown(&subject))
-        }
+        TrustOwner::Agent(_) => format!("{subject}, as far as that agent has them"),
+        TrustOwner::User { .. } => format!("{subject}, as far as that user has them"),
+        TrustOwner::Workload { organization, .. } => format!("{subject} in {organization}"),
     };
     line(page, &format!("The rule {} decides. It grants {} to {who},", rule.name, rule.scopes));
     let api = match &rule.resource {
@@ -154,11 +185,12 @@ fn write_decision(page: &mut String, app: &App, dry_run: &TrustDryRun<'_>) -> bo
     if !is_valid {
         line(page, "if its signature is valid, which could not be verified");
     }
-    is_valid
+    is_valid && !dry_run.is_expired
 }
 
 fn lifetime_s(app: &App, rule: &TrustRule, dry_run: &TrustDryRun<'_>, now: Timestamp) -> i64 {
     let longest = rule.lifetime.unwrap_or(app.context.config.lifetimes.access_token);
-    let left = dry_run.expires_at.map(|end| end.duration_since(now));
+    let end = dry_run.expires_at.filter(|_| !dry_run.is_expired);
+    let left = end.map(|end| end.duration_since(now));
     left.map_or(longest, |left| left.min(longest)).as_secs()
 }

@@ -427,6 +427,32 @@ async fn a_made_up_key_that_may_be_published_next_is_a_503_and_no_fault() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_sent_with_more_is_told_what_to_correct() {
+    let it = Federation::start().await;
+    let token = it.token(json!({}));
+    for (text, remedy) in [
+        (format!("Bearer {token}"), "send the token without the word Bearer."),
+        (format!("bearer {token}"), "send the token without the word Bearer."),
+        (
+            json!({"count": 1, "value": token}).to_string(),
+            "it is the JSON of an issuer: send only the token in it, which GitHub calls value.",
+        ),
+        (format!("\"{token}\""), "send the token without quotation marks."),
+    ] {
+        let sentence = format!("This is not a JWT: {remedy}");
+        let answer = it.exchange(&text, &[]).await;
+        expect_refusal(&answer, 400, "invalid_grant", &sentence);
+        assert_cause(&answer, Refusal::TrustTokenMalformed);
+        let answer = it.exchange_subject(&text, &[]).await;
+        expect_refusal(&answer, 400, "invalid_request", &sentence);
+    }
+    let answer = it.exchange_subject(&token, &[("audience", "https://ci.example")]).await;
+    let sentence = "The audience is unknown: in an exchange it names the API of the new token, not the audience of the subject_token. Send the uri of a [[resource]] in postern.toml, or no audience for the routes of this deployment.";
+    expect_refusal(&answer, 400, "invalid_target", sentence);
+    it.exchange(&token, &[]).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_disabled_rule_grants_nothing_and_ends_what_it_granted() {
     let it = Federation::with(second_job).await;
     let first = it.exchange(&it.token(json!({})), &[]).await.expect(200).member("access_token");

@@ -22,7 +22,9 @@ fn lint(toml: &str) -> Result<String, String> {
     let file = folder.path().join("postern.toml");
     fs::write(&file, toml).unwrap();
     let name = |text: String| text.replace(&Path::new(&file).display().to_string(), "FILE");
-    trust::lint(&ConfigSource::File(file.clone())).map(name).map_err(|error| error.to_string())
+    trust::lint(&ConfigSource::File(file.clone()))
+        .map(name)
+        .map_err(|error| name(error.to_string()))
 }
 
 #[test]
@@ -38,13 +40,20 @@ fn lint_lists_everything_that_is_wrong() {
     let error = lint(&[good.clone(), wide, unsafe_rule].concat()).unwrap_err();
     let lines: Vec<_> = error.lines().collect();
     assert_eq!(lines.len(), 4, "{error}");
-    assert!(lines[0].starts_with("[[trust]] \"c\": a token can meet \"a\" too"), "{error}");
-    assert!(lines[1].starts_with("[[trust]] \"d\": the issuer \"https://gitlab.com\" needs kind"));
-    assert!(lines[2].starts_with("[[trust]] \"d\": sub = \"*\" matches every value"), "{error}");
-    assert!(lines[3].starts_with("[[trust]] \"d\": strangers could match"), "{error}");
+    assert!(lines[0].starts_with("FILE: [[trust]] \"c\": a token can meet \"a\" too"), "{error}");
+    assert!(
+        lines[1].starts_with("FILE: [[trust]] \"d\": the issuer \"https://gitlab.com\" needs kind")
+    );
+    assert!(
+        lines[2].starts_with("FILE: [[trust]] \"d\": sub = \"*\" matches every value"),
+        "{error}"
+    );
+    assert!(lines[3].starts_with("FILE: [[trust]] \"d\": strangers could match"), "{error}");
     // The rest of the file must be valid too.
     let error = lint(&format!("brand = \"UPPER\"\n{good}")).unwrap_err();
-    assert!(error.contains("brand"), "{error}");
+    assert!(error.starts_with("FILE: ") && error.contains("brand"), "{error}");
+    let error = lint(&format!("{good}lifetime = \"5m\"\n")).unwrap_err();
+    assert!(error.starts_with("FILE: TOML parse error at line 9"), "{error}");
     let error = lint(&[good.clone(), good].concat()).unwrap_err();
     assert!(error.contains("the name is used twice"), "{error}");
 }
@@ -103,7 +112,11 @@ async fn try_says_why_a_token_is_refused() {
             token(json!({"ref": "refs/tags/v1"})),
             vec!["no  ref = refs/heads/*, but the token has refs/tags/v1", "it meets no rule"],
         ),
-        (token(json!({"ref": ["a"]})), vec!["but the token has no single value"]),
+        (token(json!({"ref": ["a"]})), vec!["but the token has [\"a\"], which is no single value"]),
+        (
+            token(json!({"ref": null})),
+            vec!["no  ref = refs/heads/*, but the token does not have it"],
+        ),
         (token(json!({"ref": "a\u{1b}[2J"})), vec!["but the token has a\\u{1b}[2J"]),
         (token(json!({"aud": "other"})), vec!["no  aud = postern", "(TrustAudienceWrong)"]),
         (token(json!({"exp": now - 60})), vec!["2025-12-31T23:59:00Z", "(TrustTokenExpired)"]),
@@ -121,13 +134,88 @@ async fn try_says_why_a_token_is_refused() {
             .collect();
         assert!(!is_granted && parts.iter().all(|part| page.contains(part)), "{page}");
     }
-    for text in [forged.as_str(), "", "x", "a.b.c"] {
+    let bearer = format!("Bearer {}", token(json!({})));
+    let of_github = json!({"count": 1, "value": token(json!({}))}).to_string();
+    for (text, remedy) in [
+        (forged.as_str(), "give the token that the workload would send"),
+        ("", "give the token"),
+        ("x", "give the token"),
+        ("a.b.c", "give the token"),
+        (&bearer, "send the token without the word Bearer"),
+        (&of_github, "it is the JSON of an issuer: send only the token in it"),
+    ] {
         let error = trust::try_token(&world.app, text).await.unwrap_err().to_string();
-        assert!(error.starts_with("this is not a JWT"), "{error}");
+        assert!(error.starts_with(&format!("this is not a JWT: {remedy}")), "{error}");
     }
     let stranger = Issuer::start().await;
     let mut claims = claims(&world, json!({}));
     claims["iss"] = issuer.url.clone().into();
     let (page, is_granted) = trust::try_token(&world.app, &stranger.token(claims)).await.unwrap();
     assert!(!is_granted && page.contains("(TrustTokenForged)"), "{page}");
+}
+
+#[tokio::test]
+async fn try_verifies_and_decides_about_an_expired_token_as_before_it_expired() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    let now = world.now().as_second();
+    let expired = |changes: Value| {
+        let mut claims = claims(&world, changes);
+        claims["iat"] = (now - 900).into();
+        claims["exp"] = (now - 600).into();
+        claims
+    };
+    let token = issuer.token(expired(json!({})));
+    let (page, is_granted) = trust::try_token(&world.app, &token).await.unwrap();
+    assert!(!is_granted && page.contains("  signature  valid\n"), "{page}");
+    let end = format!(
+        "\nRefused now: the token has expired (TrustTokenExpired)\nBefore it expired:\nThe rule \
+         deploy decides. It grants deploy:write to ci|job in {ORGANIZATION},\nfor the routes of the \
+         deployment, for at most 3600 seconds\n"
+    );
+    assert!(page.ends_with(&end), "{page}");
+    let unmet = issuer.token(expired(json!({"ref": "refs/tags/v1"})));
+    let (page, is_granted) = trust::try_token(&world.app, &unmet).await.unwrap();
+    let end = "Before it expired:\nRefused: the token meets no rule that is enforced\n";
+    assert!(!is_granted && page.ends_with(end), "{page}");
+    let stranger = Issuer::start().await;
+    let mut forged = expired(json!({}));
+    forged["iss"] = issuer.url.clone().into();
+    let (page, is_granted) = trust::try_token(&world.app, &stranger.token(forged)).await.unwrap();
+    assert!(!is_granted && page.contains("(TrustTokenForged)"), "{page}");
+    assert!(!page.contains("decides"), "{page}");
+    let early = issuer.token(claims(&world, json!({"nbf": now + 60})));
+    let (page, is_granted) = trust::try_token(&world.app, &early).await.unwrap();
+    assert!(!is_granted && page.contains("(TrustTokenExpired)"), "{page}");
+}
+
+#[tokio::test]
+async fn try_refuses_every_subject_that_an_exchange_refuses() {
+    let issuer = Issuer::start().await;
+    let of = |prefix: &str| {
+        let gate = "[gate]\ndenied_users = [\"ci|denied\"]\n";
+        rule("deploy", &issuer.url, "job_id = 7").replace("ci|", prefix)
+            + if prefix.is_empty() { "" } else { gate }
+    };
+    for (prefix, sub, cause) in [
+        ("ci|", json!("a\nb"), "(TrustSubjectInvalid)"),
+        ("ci|", json!(""), "(TrustSubjectInvalid)"),
+        ("ci|", json!("s".repeat(256)), "(TrustSubjectInvalid)"),
+        ("ci|", json!(7), "(TrustSubjectInvalid)"),
+        ("ci|", json!(["a"]), "(TrustSubjectInvalid)"),
+        ("ci|", Value::Null, "(TrustSubjectInvalid)"),
+        ("", json!("github|7"), "(TrustSubjectInvalid)"),
+        ("", json!("usr_01h455vb4pex5vsknk084sn02q"), "(TrustSubjectInvalid)"),
+        ("ci|", json!("denied"), "(UserForbidden)"),
+    ] {
+        let world = World::configured(&of(prefix)).await;
+        let token = issuer.token(claims(&world, json!({"sub": sub, "job_id": 7})));
+        let (page, is_granted) = trust::try_token(&world.app, &token).await.unwrap();
+        assert!(!is_granted && page.contains("The rule deploy decides.\nRefused: "), "{page}");
+        assert!(page.contains(cause), "{page}");
+        let form =
+            [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &token)];
+        let answer = world.call("POST", "/v1/auth/token").form(&form).send().await;
+        assert!(matches!(answer.status, 400 | 403), "{sub}: {}", answer.text);
+    }
 }

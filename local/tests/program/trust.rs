@@ -41,7 +41,10 @@ fn lint_reads_the_file_of_the_folder_and_fails_if_a_rule_is_wrong() {
     let output = trust(&["lint", "--config", "other.toml"], folder.path(), "");
     assert!(!output.status.success() && output.stdout.is_empty());
     let message = text(&output.stderr);
-    assert!(message.starts_with("postern: [[trust]] \"a\": sub = \"*\" matches"), "{message}");
+    assert!(
+        message.starts_with("postern: other.toml: [[trust]] \"a\": sub = \"*\" matches"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -203,7 +203,10 @@ impl Config {
     }
 
     /// Parses the settings in `variables` and `toml`, the text of the file `name`.
-    fn from_file(
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] with a sentence that names the setting.
+    pub fn from_file(
         variables: &BTreeMap<String, String>,
         toml: &str,
         name: &str,

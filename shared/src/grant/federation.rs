@@ -13,6 +13,7 @@
 //! 8. The token of the workload is spent, with one conditional write. Each is accepted once.
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use super::{Tokens, presenter::Presenter};
 use crate::{
@@ -114,7 +115,8 @@ pub async fn exchange(
 ) -> Result<Tokens, Error> {
     let now = context.clock.now();
     let text = request.token.expose();
-    let token = UnverifiedWorkloadToken::parse(&context.config.trust, text, now)?;
+    let token = UnverifiedWorkloadToken::parse(&context.config.trust, text, now)
+        .map_err(|refusal| refused_text(text, refusal))?;
     // A future that may fetch is large, and most requests need none.
     let verified = Box::pin(issuers.verify(context, text, &token, now)).await?;
     let rule = decide(&token, &verified)?;
@@ -141,6 +143,28 @@ pub async fn exchange(
     telemetry::record_client(&subject, &limited.organization);
     telemetry::trust_matched(rule.name.as_str(), &subject);
     Ok(tokens)
+}
+
+/// Returns the refusal of a text, with what to correct if it is a token that was sent with more.
+fn refused_text(text: &str, refusal: Refusal) -> Error {
+    match wrapped_token(text).filter(|_| refusal == Refusal::TrustTokenMalformed) {
+        Some(remedy) => Error::with_detail(refusal, format!("This is not a JWT: {remedy}.")),
+        None => refusal.into(),
+    }
+}
+
+/// Says what to send instead of a text that contains a token and more.
+pub fn wrapped_token(text: &str) -> Option<&'static str> {
+    let scheme = text.split_once(' ').map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("Bearer")) {
+        Some("send the token without the word Bearer")
+    } else if text.starts_with('{') {
+        Some("it is the JSON of an issuer: send only the token in it, which GitHub calls value")
+    } else if text.starts_with(['\'', '"']) {
+        Some("send the token without quotation marks")
+    } else {
+        None
+    }
 }
 
 /// Returns the rule that decides about a token. Rules in audit mode say what they would do.
@@ -192,24 +216,20 @@ async fn limited_owner(
     verified: &WorkloadClaims,
     now: Timestamp,
 ) -> Result<LimitedOwner, Error> {
-    match &rule.owner {
-        TrustOwner::Agent(id) => {
-            if request.client.is_some_and(|client| client != *id) {
-                return Err(Refusal::TrustAgentMismatch.into());
-            }
-            of_agent(context, rule, *id, now).await
-        }
+    let agent = match &rule.owner {
+        TrustOwner::Agent(id) => Some(*id),
         // Users have a grant of their own, with a client that authenticates.
+        TrustOwner::User { .. } => return Err(Refusal::TrustTokenOfUser.into()),
+        TrustOwner::Workload { .. } => None,
+    };
+    if request.client.is_some_and(|client| Some(client) != agent) {
+        return Err(Refusal::TrustAgentMismatch.into());
+    }
+    let subject = subject(&context.config, &rule.owner, &verified.claims)?;
+    match &rule.owner {
+        TrustOwner::Agent(id) => of_agent(context, rule, *id, now).await,
         TrustOwner::User { .. } => Err(Refusal::TrustTokenOfUser.into()),
-        TrustOwner::Workload { organization, subject_prefix } => {
-            if request.client.is_some() {
-                return Err(Refusal::TrustAgentMismatch.into());
-            }
-            let mut claims = verified.claims.clone();
-            let subject = external::remove_user_id(&mut claims, &["sub"])
-                .and_then(|id| context.config.external_subject(subject_prefix.as_str(), &id))
-                .map_err(|_| Refusal::TrustSubjectInvalid)?;
-            context.config.allowed_users.check(&subject, None)?;
+        TrustOwner::Workload { organization, .. } => {
             check_is_no_user(context.store.membership(&subject).await?.as_ref())?;
             Ok(LimitedOwner {
                 owner: TokenOwner::Workload { subject, client_id: rule.name.client_id() },
@@ -222,15 +242,37 @@ async fn limited_owner(
     }
 }
 
+/// Returns the subject of the new token, as far as the configuration and verified claims decide.
+///
+/// # Errors
+/// [`Refusal::ClientDenied`], [`Refusal::TrustSubjectInvalid`], [`Refusal::UserForbidden`].
+pub(super) fn subject(
+    config: &Config,
+    owner: &TrustOwner,
+    claims: &Map<String, Value>,
+) -> Result<Subject, Refusal> {
+    let prefix = match owner {
+        TrustOwner::Agent(id) if config.is_denied(&(*id).into()) => {
+            return Err(Refusal::ClientDenied);
+        }
+        TrustOwner::Agent(id) => return Ok(Subject::Agent(*id)),
+        TrustOwner::User { subject_prefix } | TrustOwner::Workload { subject_prefix, .. } => {
+            subject_prefix.as_str()
+        }
+    };
+    let subject = external::remove_user_id(&mut claims.clone(), &["sub"])
+        .and_then(|id| config.external_subject(prefix, &id))
+        .map_err(|_| Refusal::TrustSubjectInvalid)?;
+    config.allowed_users.check(&subject, None)?;
+    Ok(subject)
+}
+
 async fn of_agent(
     context: &Context,
     rule: &TrustRule,
     id: AgentId,
     now: Timestamp,
 ) -> Result<LimitedOwner, Error> {
-    if context.config.is_denied(&id.into()) {
-        return Err(Refusal::ClientDenied.into());
-    }
     let agent = context.store.record::<AgentRecord>(&id, now).await?;
     let agent = agent.ok_or(Refusal::TrustAgentUnknown)?;
     context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;

@@ -207,8 +207,8 @@ pub struct ConditionOutcome {
     pub claim: String,
     /// What the rule or its kind requires.
     pub required: String,
-    /// What the token has, if it is a single value.
-    pub found: Option<String>,
+    /// What the token has, unless it lacks the claim.
+    pub found: Option<Value>,
     /// Whether that is enough.
     pub is_met: bool,
 }
@@ -262,14 +262,14 @@ impl TrustRule {
             ConditionOutcome {
                 claim: path.to_string(),
                 required: values.to_string(),
-                found: claim.and_then(text_of),
+                found: claim.cloned(),
                 is_met: claim.is_some_and(|claim| values.accept(claim)),
             }
         });
         let of_kind = self.kind.conditions().into_iter().filter_map(|condition| {
             let KindCondition { path, requirement } = condition;
             let claim = path.find(claims);
-            let found = claim.and_then(text_of);
+            let text = claim.and_then(text_of);
             let is_met = match requirement {
                 ClaimRequirement::Absent => claim.is_none(),
                 ClaimRequirement::Present => claim.is_some(),
@@ -280,11 +280,15 @@ impl TrustRule {
                 }
                 ClaimRequirement::AbsentByDefault => claim.is_none(),
                 ClaimRequirement::OneOfByDefault(values) => {
-                    found.as_deref().is_some_and(|found| values.contains(&found))
+                    text.as_deref().is_some_and(|text| values.contains(&text))
                 }
             };
-            let (claim, required) = (path.to_string(), requirement.to_string());
-            Some(ConditionOutcome { claim, required, found, is_met })
+            Some(ConditionOutcome {
+                claim: path.to_string(),
+                required: requirement.to_string(),
+                found: claim.cloned(),
+                is_met,
+            })
         });
         of_clauses.chain(of_kind).collect()
     }
