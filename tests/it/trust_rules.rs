@@ -94,7 +94,8 @@ fn rules_that_strangers_could_meet_are_refused() {
     let any_workload = "any workload could match";
     let events = "event_name must name exact events, and not pull_request_target";
     for (kind, issuer, clauses, part) in [
-        ("github", "", "", "match is empty"),
+        ("github", "", "", "would match: match repository_id, with an exact value"),
+        ("kubernetes", CLUSTER, "", "would match: match sub, with an exact value"),
         ("github", "", "ref = \"refs/heads/main\"", any_repository),
         ("github", "", "environment = \"production\"", any_repository),
         ("github", "", "repository = \"octo/my-repo\"", any_repository),
@@ -135,7 +136,12 @@ fn rules_that_strangers_could_meet_are_refused() {
         ("gitlab", "", "project_id = 7, pipeline_source = \"p*\"", "must name exact sources"),
         ("gitlab", "", "project_id = 7, user_login = \"ada\"", "user_login can change hands"),
         ("kubernetes", CLUSTER, "sub = \"system:serviceaccount:*:deploy\"", any_namespace),
-        ("kubernetes", CLUSTER, "sub = \"system:serviceaccount:prod:*\"", any_namespace),
+        (
+            "kubernetes",
+            CLUSTER,
+            "sub = \"system:serviceaccount:prod:*\"",
+            "every service account of the namespace could match",
+        ),
         ("kubernetes", CLUSTER, "\"/kubernetes.io/namespace\" = \"prod\"", any_namespace),
         (
             "aws",
@@ -196,26 +202,52 @@ fn rules_that_say_too_little_or_contradict_themselves_are_refused() {
             "write \"https://ci.example\"",
         ),
         (issuer("https://auth.example.com"), "the issuer is this deployment"),
+        (
+            format!("kind = \"spiffe\"\n{}", issuer("example.org")),
+            "issuer must be a trust domain, such as \"spiffe://example.org\"",
+        ),
         (issuer("spiffe://example.org"), "set kind = \"spiffe\""),
-        ("match = { sub = \"job\" }".into(), "the kind oidc needs an issuer"),
+        (
+            "match = { sub = \"job\" }".into(),
+            "the kind oidc needs an issuer: set issuer, or a kind",
+        ),
+        (
+            "kind = \"aws\"\nmatch = { sub = \"job\" }".into(),
+            "the kind aws needs an issuer: set issuer",
+        ),
         (good.replace("sub", "iss"), "match names iss, which is checked anyway"),
         (good.replace("\"job\"", "[]"), "the list is empty"),
         (good.replace("\"job\"", "\"a**\""), "contains **"),
         (good.replace("\"job\"", "1.5"), "text, a whole number, true, false, or a list"),
         (format!("{good}\nlifetime = 30"), "lifetime is 30; it must be 60 to 3600 seconds"),
         (format!("{good}\nlifetime = 7200"), "lifetime is 7200"),
+        (
+            format!("{good}\nlifetime = \"5m\""),
+            "write seconds without quotation marks, such as 300",
+        ),
+        (format!("{good}\nlifetime = -1"), "expected a whole number that is not negative"),
         (format!("{good}\nresource = \"https://api.example.com\""), "has no [[resource]]"),
         (format!("{good}\njwks_url = \"http://ci.example/jwks\""), "jwks_url must be an https URL"),
         (format!("{good}\nmode = \"warn\""), "unknown variant `warn`"),
         (format!("{good}\nsubject = \"a\""), "unknown field `subject`"),
-        (format!("{good}\n{WORKLOAD}"), "set agent, for tokens of that agent"),
+        (
+            format!("{good}\n{WORKLOAD}"),
+            "agent is set together with organization or subject_prefix: keep agent",
+        ),
     ] {
         refused(&rule("a", &members), part);
     }
     let without_agent = |with: &str| rule("a", good).replace(AGENT, with);
     accepted(&without_agent(WORKLOAD));
     refused(&without_agent(""), "set agent, for tokens of that agent");
-    refused(&without_agent("subject_prefix = \"ci|\""), "set agent");
+    let without_organization = without_agent("subject_prefix = \"ci|\"");
+    refused(&without_organization, "subject_prefix is set without organization");
+    let without_prefix = without_agent("organization = \"org_01h455vb4pex5vsknk084sn02q\"");
+    refused(&without_prefix, "organization is set without subject_prefix");
+    for other in ["my-agent", "agt_123", "org_01h455vb4pex5vsknk084sn02q"] {
+        let named = without_agent(&format!("agent = \"{other}\""));
+        refused(&named, "write the id of the agent, which is agt_ and 26 characters");
+    }
     refused(&without_agent(&WORKLOAD.replace("ci|", "github|")), "cannot begin with");
     refused(&rule("Deploy", good), "a name has 1 to 64 of a-z, 0-9 and -");
     refused(&rule("a", good).replace("[\"deploy:write\"]", "[]"), "it needs at least one scope");
@@ -281,6 +313,87 @@ fn of_two_rules_that_a_token_can_meet_the_first_must_grant_no_less() {
         wide().replace("agt_01h455vb4pex5vsknk084sn02q", "agt_01h455vb4pex5vsknk084sn02r");
     let other_agent = other_agent.replace("\"wide\"", "\"other\"");
     refused(&[wide(), other_agent].concat(), "grants something else");
+}
+
+#[test]
+fn rules_that_only_tokens_of_different_events_meet_do_not_overlap() {
+    let of = |kind: &str, name: &str, clauses: &str, scopes: &str| {
+        let members = format!("kind = \"{kind}\"\nmatch = {{ {clauses} }}");
+        rule(name, &members).replace("deploy:write", scopes)
+    };
+    for (kind, id, by_default, other) in [
+        ("github", "repository_id = 4", "event_name = \"push\"", "event_name = \"pull_request\""),
+        (
+            "gitlab",
+            "project_id = 7",
+            "pipeline_source = \"web\"",
+            "pipeline_source = \"merge_request_event\"",
+        ),
+    ] {
+        let push = of(kind, "push", id, "deploy:write");
+        let with = |clause: &str| of(kind, "pull", &format!("{id}, {clause}"), "data:read");
+        accepted(&[push.clone(), with(other)].concat());
+        accepted(&[with(other), push.clone()].concat());
+        refused(&[push.clone(), with(by_default)].concat(), "a token can meet \"push\" too");
+        refused(&[with(by_default), push].concat(), "a token can meet \"pull\" too");
+    }
+}
+
+#[test]
+fn of_two_rules_that_a_token_can_meet_the_first_must_grant_it_for_as_long() {
+    let with = |name: &str, lifetime: &str| {
+        let members = format!("kind = \"github\"\nmatch = {{ repository_id = 4 }}\n{lifetime}");
+        rule(name, &members)
+    };
+    let shorter = "grants for a shorter lifetime: put the rule with the longer lifetime first";
+    for (first, second, is_refused) in [
+        ("lifetime = 60", "", true),
+        ("lifetime = 60", "lifetime = 61", true),
+        ("lifetime = 61", "lifetime = 60", false),
+        ("", "lifetime = 60", false),
+        ("lifetime = 3600", "", false),
+        ("", "", false),
+    ] {
+        let toml = [with("a", first), with("b", second)].concat();
+        if is_refused {
+            refused(&toml, shorter);
+        } else {
+            accepted(&toml);
+        }
+    }
+}
+
+#[test]
+fn rules_that_nobody_can_meet_are_refused() {
+    let number = "is a number, so no token has";
+    let expression = "is written as a regular expression";
+    let name = "ref is the whole name of a branch or tag";
+    for (kind, clauses, part) in [
+        ("github", "repository_id = \"octo-org/site\"", number),
+        ("github", "repository_id = [\"4\", \"site\"]", number),
+        ("github", "repository_owner_id = \"octo-org\"", number),
+        ("github", "repository_id = 4, actor = \"a\", actor_id = \"octocat\"", number),
+        ("github", "repository_id = 4, ref = \"main\"", "write \"refs/heads/main\""),
+        ("github", "repository_id = 4, ref = [\"refs/heads/main\", \"v1\"]", name),
+        ("github", "repository_id = 4, ref = \"heads/*\"", name),
+        ("github", "repository_id = 4, ref = \"^refs/heads/.*$\"", expression),
+        ("github", "repository_id = 4, ref = \"refs/heads/.*\"", expression),
+        ("github", "repository_id = 4, environment = \"prod.+\"", expression),
+        ("gitlab", "project_id = \"group/project\"", number),
+        ("gitlab", "project_id = 7, ref = \"main$\"", expression),
+        ("google", "sub = \"1\", hd = \"example.com\"", "tokens with hd are of people"),
+    ] {
+        refused(&of_kind(kind, "", clauses), part);
+    }
+    for (kind, clauses) in [
+        ("github", "repository_id = 4, ref = \"refs/tags/v1.*\""),
+        ("github", "repository_id = 4, ref = \"refs/*/main\""),
+        ("github", "repository_id = 4, ref = \"re*/heads/main\""),
+        ("github", "repository_id = 4, repository = \"octo-org/site\""),
+        ("gitlab", "project_id = 7, ref = \"main\""),
+    ] {
+        accepted(&of_kind(kind, "", clauses));
+    }
 }
 
 fn pattern(text: &str) -> ClaimPattern {

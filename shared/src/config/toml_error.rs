@@ -76,6 +76,22 @@ fn member<'t>(toml: &'t str, span: &Span) -> &'t str {
 /// Says what to write, if the sentence is one of the parser's own.
 fn with_remedy(member: &str, sentence: &str) -> String {
     let sentence = sentence.replace("expected i64", "expected a whole number");
+    let sentence = sentence.replace("expected u32", "expected a whole number that is not negative");
+    if member == "lifetime" && sentence.starts_with("invalid type: string") {
+        return format!("{sentence}: write seconds without quotation marks, such as 300");
+    }
+    if sentence.starts_with("id ") {
+        return match member {
+            "agent" => format!(
+                "{sentence}: write the id of the agent, which is agt_ and 26 characters and not its \
+                 name. GET /v1/agents lists them"
+            ),
+            "organization" => format!(
+                "{sentence}: write the id of the organization, which is org_ and 26 characters"
+            ),
+            _ => sentence,
+        };
+    }
     if let Some((before, _)) = sentence.split_once(", expected a sequence") {
         let text = before.split_once("invalid type: string ").map(|(_, text)| text);
         return format!("{before}, expected a list: write [{}]", text.unwrap_or("\"…\""));

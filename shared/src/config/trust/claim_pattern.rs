@@ -41,6 +41,22 @@ impl ClaimPattern {
         !self.0.contains('*')
     }
 
+    /// Reports whether it is written as a regular expression, which is compared as it is. A pattern
+    /// such as `refs/tags/v1.*` is none: no part of a branch, tag or path begins with a dot.
+    pub fn reads_as_regular_expression(&self) -> bool {
+        let text = &self.0;
+        text.starts_with('^')
+            || text.ends_with('$')
+            || text.starts_with(".*")
+            || text.contains("/.*")
+            || text.contains(".+")
+    }
+
+    /// Returns what every value begins with that it accepts.
+    pub fn exact_prefix(&self) -> &str {
+        self.0.split('*').next().unwrap_or_default()
+    }
+
     /// Reports whether it says nothing about the value: it consists of `*` and separators.
     pub fn is_unspecific(&self) -> bool {
         self.0.chars().all(|character| character == '*' || SEPARATORS.contains(&character))
@@ -140,6 +156,11 @@ impl fmt::Display for ClaimPattern {
 pub struct AcceptedValues(Vec<ClaimPattern>);
 
 impl AcceptedValues {
+    /// Returns these exact values, which are not empty and contain no `*`.
+    pub fn exact(values: &[&str]) -> Self {
+        Self(values.iter().map(|&value| ClaimPattern(value.to_owned())).collect())
+    }
+
     /// Returns the patterns.
     pub fn patterns(&self) -> &[ClaimPattern] {
         &self.0

@@ -91,6 +91,17 @@ impl Clauses {
         self.0.is_empty()
     }
 
+    /// Returns these, and for each claim that none of them names the values in `defaults`.
+    #[must_use]
+    pub fn with_defaults(
+        &self,
+        defaults: impl IntoIterator<Item = (ClaimPath, AcceptedValues)>,
+    ) -> Self {
+        let mut clauses: BTreeMap<_, _> = defaults.into_iter().collect();
+        clauses.extend(self.0.clone());
+        Self(clauses)
+    }
+
     /// Reports whether no token meets both these and `other`.
     pub fn exclude(&self, other: &Self) -> bool {
         self.0

@@ -157,6 +157,17 @@ impl TrustKind {
         }
     }
 
+    /// Returns the claim by which a rule should say whose tokens it is about.
+    pub fn identifying_claim(self) -> &'static str {
+        match self {
+            Self::Azure => "oid",
+            Self::IdJag => "client_id",
+            Self::Github => "repository_id",
+            Self::Gitlab => "project_id",
+            Self::Aws | Self::Google | Self::Kubernetes | Self::Oidc | Self::Spiffe => "sub",
+        }
+    }
+
     /// Returns what its tokens must have, besides what a rule says.
     pub fn conditions(self) -> Vec<KindCondition> {
         let (path, requirement) = match self {

@@ -3,14 +3,19 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::{
     RuleName, SPIFFE, TrustKind, TrustRule,
     claim_pattern::{AcceptedValues, ClaimPattern},
     clause::ClaimPath,
+    kind::{ClaimRequirement, KindCondition},
 };
-use crate::{config::parse, core::error::Fault};
+use crate::{
+    config::{Lifetimes, parse},
+    core::error::Fault,
+};
 
 /// What is wrong with a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,11 +32,13 @@ impl fmt::Display for TrustFinding {
     }
 }
 
-/// The rules of a file, without its other settings.
+/// The rules of a file, and what limits them, without its other settings.
 #[derive(Deserialize)]
 struct TrustRules {
     #[serde(default)]
     trust: Vec<TrustRule>,
+    #[serde(default)]
+    lifetimes: Lifetimes,
 }
 
 /// Returns what is wrong with the rules of a `postern.toml`, and how many there are.
@@ -39,15 +46,16 @@ struct TrustRules {
 /// # Errors
 /// [`Fault::Setting`] if the file cannot be parsed.
 pub fn lint_file(toml: &str) -> Result<(Vec<TrustFinding>, usize), Fault> {
-    let TrustRules { trust } = parse(toml)?;
-    Ok((lint(&trust), trust.len()))
+    let TrustRules { trust, lifetimes } = parse(toml)?;
+    Ok((lint(&trust, &lifetimes), trust.len()))
 }
 
 /// Returns what is wrong with `rules`. Disabled ones are checked too: they are enabled in a hurry.
-pub(super) fn lint(rules: &[TrustRule]) -> Vec<TrustFinding> {
+pub(super) fn lint(rules: &[TrustRule], lifetimes: &Lifetimes) -> Vec<TrustFinding> {
     let mut findings = Vec::new();
+    let longest = lifetimes.access_token;
     for (at, rule) in rules.iter().enumerate() {
-        let overlapping = rules[..at].iter().filter_map(|earlier| overlap(earlier, rule));
+        let overlapping = rules[..at].iter().filter_map(|earlier| overlap(earlier, rule, longest));
         findings.extend(
             of_rule(rule)
                 .into_iter()
@@ -90,13 +98,20 @@ fn of_rule(rule: &TrustRule) -> Vec<String> {
     }
     for (path, values) in rule.clauses.iter() {
         if let Some(pattern) = values.patterns().iter().find(|pattern| pattern.is_unspecific()) {
-            found.push(format!("{path} = {:?} matches every value: remove it", pattern.as_str()));
+            found.push(format!(
+                "{path} = {:?} matches every value: write those that may match, or remove it",
+                pattern.as_str()
+            ));
         }
     }
     if rule.clauses.is_empty() {
-        found.push("match is empty, so every token of the issuer would match".into());
+        found.push(format!(
+            "match is empty, so every token of the issuer would match: match {}, with an exact value",
+            rule.kind.identifying_claim()
+        ));
         return found;
     }
+    must_be_absent(rule, &mut found);
     match rule.kind {
         TrustKind::Aws => aws(rule, &mut found),
         TrustKind::Azure => azure(rule, &mut found),
@@ -131,7 +146,62 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Finds clauses for claims that tokens of the kind must not have.
+fn must_be_absent(rule: &TrustRule, found: &mut Vec<String>) {
+    for KindCondition { path, requirement } in rule.kind.conditions() {
+        if requirement == ClaimRequirement::Absent && rule.clauses.get(&path).is_some() {
+            found.push(format!(
+                "tokens with {path} are of people and never accepted, so no token could match: \
+                 remove it"
+            ));
+        }
+    }
+}
+
+/// Finds values that no token of GitHub or GitLab has.
+fn unmeetable(rule: &TrustRule, ids: &[&str], found: &mut Vec<String>) {
+    for (path, values) in rule.clauses.iter() {
+        if let Some(one) = values.patterns().iter().find(|one| one.reads_as_regular_expression()) {
+            found.push(format!(
+                "{path} = {:?} is written as a regular expression, but compared as it is: write * for \
+                 one or more characters, such as refs/heads/*",
+                one.as_str()
+            ));
+        }
+    }
+    for id in ids {
+        let values = accepted(rule, &[id]).into_iter().flat_map(AcceptedValues::patterns);
+        let is_name = |one: &&ClaimPattern| one.is_exact() && !is_number(one.as_str());
+        if let Some(one) = values.into_iter().find(is_name) {
+            found.push(format!(
+                "{id} is a number, so no token has {:?}: write the number",
+                one.as_str()
+            ));
+        }
+    }
+}
+
+/// Finds a branch or tag that is not written as GitHub writes it.
+fn short_ref(rule: &TrustRule, found: &mut Vec<String>) {
+    let is_short = |one: &&ClaimPattern| {
+        let prefix = one.exact_prefix();
+        !prefix.starts_with("refs/") && (one.is_exact() || !"refs/".starts_with(prefix))
+    };
+    let refs = accepted(rule, &["ref"]).into_iter().flat_map(AcceptedValues::patterns);
+    if let Some(one) =
+        refs.into_iter().find(|one| is_short(one) && !one.reads_as_regular_expression())
+    {
+        found.push(format!(
+            "ref is the whole name of a branch or tag, so no token has {0:?}: write \
+             \"refs/heads/{0}\" or \"refs/tags/{0}\"",
+            one.as_str()
+        ));
+    }
+}
+
 fn github(rule: &TrustRule, found: &mut Vec<String>) {
+    unmeetable(rule, &["repository_id", "repository_owner_id", "actor_id"], found);
+    short_ref(rule, found);
     // repo:OWNER@ID/REPOSITORY@ID:…, or a template that begins with an id.
     let has_ids = |subject: &str| {
         let owner = subject.strip_prefix("repo:").and_then(|rest| rest.split_once('/'));
@@ -174,6 +244,7 @@ fn github(rule: &TrustRule, found: &mut Vec<String>) {
 
 fn gitlab(rule: &TrustRule, found: &mut Vec<String>) {
     let ids = ["project_id", "namespace_id", "job_project_id", "job_namespace_id"];
+    unmeetable(rule, &[&ids[..], &["user_id"]].concat(), found);
     if !ids.iter().any(|id| is_exact(rule, id)) {
         found.push(
             "any project could match, or one that takes over a path: match project_id, or \
@@ -197,13 +268,25 @@ fn kubernetes(rule: &TrustRule, found: &mut Vec<String>) {
     let member = |names: &[&str]| accepted(rule, &[&["kubernetes.io"], names].concat());
     let is_by_members = member(&["namespace"]).is_some_and(AcceptedValues::are_exact)
         && member(&["serviceaccount", "name"]).is_some();
-    if !is_subject_pinned(rule, is_account) && !is_by_members {
-        found.push(
-            "service accounts of any namespace could match: match sub, such as \
-             system:serviceaccount:NAMESPACE:NAME, with an exact namespace"
-                .into(),
-        );
+    let is_whole_namespace = |subject: &str| {
+        let namespace = subject
+            .strip_prefix("system:serviceaccount:")
+            .and_then(|account| account.strip_suffix(":*"));
+        namespace.is_some_and(|namespace| !namespace.contains('*'))
+    };
+    if is_subject_pinned(rule, is_account) || is_by_members {
+        return;
     }
+    let whose = if is_subject_pinned(rule, is_whole_namespace) {
+        "every service account of the namespace could match"
+    } else {
+        "service accounts of any namespace could match"
+    };
+    found.push(format!(
+        "{whose}: match sub, such as system:serviceaccount:NAMESPACE:NAME, with an exact namespace \
+         and a name, or with the beginning of names, such as \
+         system:serviceaccount:NAMESPACE:deploy-*"
+    ));
 }
 
 fn aws(rule: &TrustRule, found: &mut Vec<String>) {
@@ -313,20 +396,27 @@ fn names(rule: &TrustRule, pairs: &[(&str, &str)], found: &mut Vec<String>) {
 }
 
 /// Says that `later` grants what `earlier` does not to a token that meets both. The first decides.
-fn overlap(earlier: &TrustRule, later: &TrustRule) -> Option<String> {
+/// `longest` is the lifetime of a rule that names none.
+fn overlap(earlier: &TrustRule, later: &TrustRule, longest: SignedDuration) -> Option<String> {
     let can_meet_both = earlier.decides()
         && later.decides()
         && earlier.issuer == later.issuer
         && earlier.audience == later.audience
-        && !earlier.clauses.exclude(&later.clauses);
-    let is_part = earlier.scopes.allows_all(&later.scopes)
-        && earlier.resource == later.resource
-        && earlier.owner == later.owner;
-    (can_meet_both && !is_part).then(|| {
-        format!(
-            "a token can meet {:?} too, which decides because it is earlier, and grants something \
-             else: put the rule with more scopes first, or match different values of one claim",
-            earlier.name.as_str()
-        )
-    })
+        && !earlier.effective_clauses().exclude(&later.effective_clauses());
+    let lifetime = |rule: &TrustRule| rule.lifetime.unwrap_or(longest);
+    let is_same = earlier.resource == later.resource
+        && earlier.owner == later.owner
+        && earlier.scopes.allows_all(&later.scopes);
+    let sentence = if !can_meet_both || (is_same && lifetime(earlier) >= lifetime(later)) {
+        return None;
+    } else if is_same {
+        "for a shorter lifetime: put the rule with the longer lifetime first, or match different \
+         values of one claim"
+    } else {
+        "something else: put the rule with more scopes first, or match different values of one claim"
+    };
+    Some(format!(
+        "a token can meet {:?} too, which decides because it is earlier, and grants {sentence}",
+        earlier.name.as_str()
+    ))
 }

@@ -17,7 +17,7 @@ pub use lint::{TrustFinding, lint_file};
 pub(super) use validate::{validate, validate_audiences, validate_issuer};
 
 use self::{
-    claim_pattern::text_of,
+    claim_pattern::{AcceptedValues, text_of},
     clause::Clauses,
     kind::{ClaimRequirement, KindCondition},
 };
@@ -109,16 +109,17 @@ impl TryFrom<TrustRuleMembers> for TrustRule {
             (None, Some(organization), Some(subject_prefix)) => {
                 TrustOwner::Workload { organization, subject_prefix }
             }
-            _ => {
-                return Err(format!(
-                    "the rule {:?}: set agent, for tokens of that agent; or organization and \
-                     subject_prefix, for tokens of the workload itself",
-                    members.name.0
-                ));
+            (agent, organization, subject_prefix) => {
+                let remedy = remedy_for_owner(
+                    agent.is_some(),
+                    organization.is_some(),
+                    subject_prefix.is_some(),
+                );
+                return Err(format!("the rule {:?}: {remedy}", members.name.0));
             }
         };
         Ok(Self {
-            issuer: issuer.ok_or_else(|| format!("the kind {} needs an issuer", kind.name()))?,
+            issuer: issuer.ok_or_else(|| remedy_for_missing_issuer(kind))?,
             name: members.name,
             kind,
             jwks_url: members.jwks_url,
@@ -132,6 +133,41 @@ impl TryFrom<TrustRuleMembers> for TrustRule {
             disabled: members.disabled,
         })
     }
+}
+
+/// Says what to change in a rule that says too little or too much about the owner of its tokens.
+fn remedy_for_owner(
+    has_agent: bool,
+    has_organization: bool,
+    has_subject_prefix: bool,
+) -> &'static str {
+    match (has_agent, has_organization, has_subject_prefix) {
+        (true, ..) => {
+            "agent is set together with organization or subject_prefix: keep agent, whose \
+             organization is known, for tokens of that agent; or the other two, for tokens of the \
+             workload itself"
+        }
+        (false, true, false) => {
+            "organization is set without subject_prefix: add what the user_id of the workload \
+             begins with, such as subject_prefix = \"ci|\""
+        }
+        (false, false, true) => {
+            "subject_prefix is set without organization: add the id of the workload's organization"
+        }
+        (false, ..) => {
+            "set agent, for tokens of that agent; or organization and subject_prefix, for tokens of \
+             the workload itself"
+        }
+    }
+}
+
+fn remedy_for_missing_issuer(kind: TrustKind) -> String {
+    let remedy = if kind == TrustKind::Oidc {
+        "set issuer, or a kind that has one: github, gitlab or google"
+    } else {
+        "set issuer to the iss of the tokens"
+    };
+    format!("the kind {} needs an issuer: {remedy}", kind.name())
 }
 
 /// Whether a rule grants.
@@ -253,6 +289,21 @@ impl TrustRule {
                 Some(subject_prefix)
             }
         }
+    }
+
+    /// Returns the clauses, with what the kind requires of claims that none of them names.
+    fn effective_clauses(&self) -> Clauses {
+        let defaults = self.kind.conditions().into_iter().filter_map(|condition| {
+            match condition.requirement {
+                ClaimRequirement::OneOfByDefault(values) => {
+                    Some((condition.path, AcceptedValues::exact(values)))
+                }
+                ClaimRequirement::Absent
+                | ClaimRequirement::AbsentByDefault
+                | ClaimRequirement::Present => None,
+            }
+        });
+        self.clauses.with_defaults(defaults)
     }
 
     /// Returns whether a token with these claims meets each clause, and each condition of the kind.

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{TrustKind, TrustRule, lint::lint};
+use super::{SPIFFE, TrustKind, TrustRule, lint::lint};
 use crate::{
     config::{Lifetimes, ProtectedResource, ProviderKind, SignInSettings, provider, setting},
     core::{error::Fault, url::is_https_or_local},
@@ -19,7 +19,7 @@ pub(crate) fn validate(
             setting(format!("[[trust]] {:?}: {sentence}", rule.name.as_str()))
         })?;
     }
-    match lint(rules).into_iter().next() {
+    match lint(rules, lifetimes).into_iter().next() {
         None => Ok(()),
         Some(finding) => setting(finding.to_string()),
     }
@@ -81,6 +81,11 @@ fn check_issuer(rule: &TrustRule) -> Result<(), String> {
     }
     if is_https_or_local(issuer) {
         Ok(())
+    } else if rule.kind == TrustKind::Spiffe && !issuer.contains("://") {
+        Err(format!(
+            "issuer must be a trust domain, such as {:?}, or the https URL of its OpenID provider",
+            format!("{SPIFFE}{issuer}")
+        ))
     } else {
         Err(format!("issuer must be an https URL, not {issuer:?}"))
     }
