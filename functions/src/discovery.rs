@@ -1,6 +1,6 @@
-//! `GET /health`, the key set and the metadata of the authorization server below `/.well-known`, and
-//! the response to every request that matches no route: in dev mode, that is the documentation of the
-//! API.
+//! `GET /health`, the key set and the metadata of the authorization server below `/.well-known`,
+//! and the response to every request that matches no route: in dev mode, that is the documentation
+//! of the API.
 
 use std::collections::BTreeSet;
 
@@ -59,8 +59,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     }
 }
 
-/// Answers a request for a path that no route has: with the document of the API, with the page that a
-/// browser meant, or with a 404.
+/// Answers a request for a path that no route has: with the document of the API, with the page that
+/// a browser meant, or with a 404.
 fn not_found(app: &App, request: &Request) -> Result<Response, Error> {
     if let Some(response) = docs::serve(app, request)? {
         return Ok(response);

@@ -1,8 +1,8 @@
 //! `POST /v1/auth/introspect` (RFC 7662): what a credential of the caller's organization is.
 //!
-//! The caller authenticates with any credential, or as a client with the secret or an assertion of an
-//! agent (§2.1). An API that is a `[[resource]]` authenticates with its URI and a secret of its own:
-//! it has users of every organization, and asks only about what it accepts itself.
+//! The caller authenticates with any credential, or as a client with the secret or an assertion of
+//! an agent (§2.1). An API that is a `[[resource]]` authenticates with its URI and a secret of its
+//! own: it has users of every organization, and asks only about what it accepts itself.
 //!
 //! The parameters are a form, or JSON with the same members. With the media type of RFC 9701 in
 //! `Accept`, the response is signed.

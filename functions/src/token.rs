@@ -1,11 +1,11 @@
 //! `POST /v1/auth/token`: the token endpoint.
 //!
 //! Accepts JSON `{agent_id, secret}`, or a form with a `grant_type` (RFC 6749). For
-//! `client_credentials` and `refresh_token`, an agent is authenticated by HTTP Basic or in the form.
-//! `authorization_code` and `device_code` are for clients of users, which have a client id, no
-//! secret, and sometimes keys. `jwt-bearer` and `token-exchange` are for workloads, whose tokens of
-//! another issuer are all that they need; `jwt-bearer` also for identity assertions, with which an app
-//! acts for a user; `token-exchange` also for API keys and CLI tokens. With a
+//! `client_credentials` and `refresh_token`, an agent is authenticated by HTTP Basic or in the
+//! form. `authorization_code` and `device_code` are for clients of users, which have a client id,
+//! no secret, and sometimes keys. `jwt-bearer` and `token-exchange` are for workloads, whose tokens
+//! of another issuer are all that they need; `jwt-bearer` also for identity assertions, with which
+//! an app acts for a user; `token-exchange` also for API keys and CLI tokens. With a
 //! proof of possession in the header `DPoP` (RFC 9449), the tokens are bound to its key.
 
 use postern::{
@@ -206,8 +206,8 @@ enum Exchanged {
     Workload,
 }
 
-/// Returns what a token exchange is of, if it is one that is supported (RFC 8693 §2.1): for an access
-/// token, and without an actor.
+/// Returns what a token exchange is of, if it is one that is supported (RFC 8693 §2.1): for an
+/// access token, and without an actor.
 fn exchanged(form: &Form) -> Result<Exchanged, Error> {
     let text = |name: &str| form.get(name).map(Secret::expose);
     let requested = text("requested_token_type").unwrap_or(ACCESS_TOKEN_TYPE);

@@ -40,8 +40,8 @@ pub(crate) enum Command {
         /// find out by themselves where users sign in.
         #[arg(long, conflicts_with_all = ["event", "routes", "cache_ttl", "identity_sources", "stage"])]
         mcp: bool,
-        /// The address for Postern's own routes. By default, a free port; with --mcp, the port after
-        /// that of --listen.
+        /// The address for Postern's own routes. By default, a free port; with --mcp, the port
+        /// after that of --listen.
         #[arg(long, value_name = "ADDRESS", value_parser = address)]
         postern_listen: Option<SocketAddr>,
         #[command(flatten)]
@@ -134,8 +134,8 @@ pub(crate) enum KeysAction {
         /// The name of the key, as `postern keys list` shows it.
         #[arg(required_unless_present = "not_before", value_parser = NonEmptyStringValueParser::new())]
         kid: Option<String>,
-        /// Also end every token, family of refresh tokens and session that was issued before: now, or
-        /// a time such as 2026-01-02T00:00:00Z.
+        /// Also end every token, family of refresh tokens and session that was issued before: now,
+        /// or a time such as 2026-01-02T00:00:00Z.
         #[arg(long, value_name = "TIME")]
         not_before: Option<String>,
     },

@@ -141,8 +141,8 @@ impl DataLocation {
     /// Checks the folder as [`DataLocation::prepare`] does, and creates nothing.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if others can write to the folder or a file in it, [`Error::Io`] if a file
-    /// cannot be made private.
+    /// [`Error::Invalid`] if others can write to the folder or a file in it, [`Error::Io`] if a
+    /// file cannot be made private.
     pub fn check(&self) -> Result<(), Error> {
         let Self::Folder(folder) = self else { return Ok(()) };
         check_is_folder(folder)?;
@@ -260,8 +260,8 @@ pub(crate) fn read_secrets(file: &Path) -> Result<Secrets, Error> {
     secrets::parse(&read(file)?).map_err(in_file(Some(file)))
 }
 
-/// Checks that no other user could have put secrets into the file of `POSTERN_SECRET_FILE`, and makes
-/// it private if it is our own. Returns whether others can read it all the same.
+/// Checks that no other user could have put secrets into the file of `POSTERN_SECRET_FILE`, and
+/// makes it private if it is our own. Returns whether others can read it all the same.
 ///
 /// # Errors
 /// [`Error::Invalid`] if others could have written it, [`Error::Io`] if it cannot be made private.

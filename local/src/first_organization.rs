@@ -30,11 +30,12 @@ impl ShownKey {
 }
 
 /// Creates the organization at the first start. Checks with one request whether its key works. A
-/// key that was deleted or rotated since the last start is replaced, which the returned notice says.
+/// key that was deleted or rotated since the last start is replaced, which the returned notice
+/// says.
 ///
 /// # Errors
-/// [`Error::FirstOrganization`] if the organization cannot be created, [`Error::Invalid`] if the key
-/// cannot be.
+/// [`Error::FirstOrganization`] if the organization cannot be created, [`Error::Invalid`] if the
+/// key cannot be.
 pub(crate) async fn ensure(
     app: &App,
     gateway: &Gateway,

@@ -26,7 +26,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// How long to wait before accepting again, if no connection can be accepted, for example because
 /// too many files are open.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
-/// How much of a body is read, and for how long, that nobody needs. API Gateway accepts none larger.
+/// How much of a body is read, and for how long, that nobody needs. API Gateway accepts none
+/// larger.
 const UNUSED_BODY: usize = 10 * 1024 * 1024;
 const UNUSED_BODY_TIME: Duration = Duration::from_secs(1);
 
@@ -99,10 +100,10 @@ pub(crate) fn requiring_host(router: Router) -> Router {
     router.layer(middleware::from_fn(require_host))
 }
 
-/// Reads the body of a request that `response` answers without it. The connection would otherwise be
-/// closed after a response that does not say so, and a client that uses it again would get nothing.
-/// If the body is too large or too slow, or its client waits to be asked for it, the response says
-/// that the connection is closed.
+/// Reads the body of a request that `response` answers without it. The connection would otherwise
+/// be closed after a response that does not say so, and a client that uses it again would get
+/// nothing. If the body is too large or too slow, or its client waits to be asked for it, the
+/// response says that the connection is closed.
 pub(crate) async fn discard(body: Body, is_awaited: bool, response: &mut Response) {
     let mut body = Limited::new(body, UNUSED_BODY);
     let read = async {

@@ -107,8 +107,8 @@ impl KeyFile {
     /// Removes the key `kid`, and ends everything that was issued before `not_before`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is no such key, or several, or if the time is not valid or earlier
-    /// than the one in the file; [`Error::Io`] if the file cannot be written.
+    /// [`Error::Invalid`] if there is no such key, or several, or if the time is not valid or
+    /// earlier than the one in the file; [`Error::Io`] if the file cannot be written.
     pub fn drop_key(
         &mut self,
         kid: Option<&str>,

@@ -157,8 +157,8 @@ async fn protect(
     Ok(())
 }
 
-/// Returns the address of the own routes if the command line does not say it: a free port. The issuer
-/// of an MCP server's tokens is there, so its port is the next one, the same at every start.
+/// Returns the address of the own routes if the command line does not say it: a free port. The
+/// issuer of an MCP server's tokens is there, so its port is the next one, the same at every start.
 fn own_address(listen: SocketAddr, kind: ApiKind) -> SocketAddr {
     let port = match kind {
         ApiKind::Mcp => listen.port().checked_add(1).filter(|next| *next > 1).unwrap_or(0),

@@ -92,8 +92,8 @@ pub fn add_resource(config: &mut Config, uri: &ResourceUri) -> Result<(), Error>
     Ok(())
 }
 
-/// Returns a notice if the configuration has resources, but none for the server `uri`: its author may
-/// have written another URI than that of the server.
+/// Returns a notice if the configuration has resources, but none for the server `uri`: its author
+/// may have written another URI than that of the server.
 pub fn resource_notice(config: &Config, uri: &ResourceUri) -> Option<String> {
     if config.resources.is_empty() || config.resource(uri.as_str()).is_some() {
         return None;

@@ -1,5 +1,5 @@
-//! Where this program prints. Unlike the macros of the standard library, it does not panic if nobody
-//! reads: `postern keys list | head -1`.
+//! Where this program prints. Unlike the macros of the standard library, it does not panic if
+//! nobody reads: `postern keys list | head -1`.
 
 use std::{
     fmt,

@@ -20,8 +20,8 @@ impl ChangeLock {
     /// Waits until no other program changes `file`. What was read before this may have changed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the folder of the file does not exist, [`Error::Io`] if the lock cannot
-    /// be had.
+    /// [`Error::Invalid`] if the folder of the file does not exist, [`Error::Io`] if the lock
+    /// cannot be had.
     pub fn acquire(file: &Path) -> Result<Self, Error> {
         let file = target(file)?;
         folder(&file)?;
@@ -33,8 +33,8 @@ impl ChangeLock {
     }
 }
 
-/// Writes a file atomically, readable only by its owner. If it is a symbolic link, the file that the
-/// link names is written.
+/// Writes a file atomically, readable only by its owner. If it is a symbolic link, the file that
+/// the link names is written.
 ///
 /// # Errors
 /// [`Error::Invalid`] if its folder, or the file that the link names, does not exist, [`Error::Io`]

@@ -328,8 +328,8 @@ impl ProtectedApi {
         }
     }
 
-    /// Returns the request for the upstream, with the authorizer's context, or `None` if it cannot be
-    /// written as HTTP/1.1.
+    /// Returns the request for the upstream, with the authorizer's context, or `None` if it cannot
+    /// be written as HTTP/1.1.
     fn forwarded(&self, request: Request, context: &AuthorizerContext) -> Option<Request> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();

@@ -272,8 +272,8 @@ pub(crate) fn configured_secret_file(config: &Config) -> Result<Option<PathBuf>,
     }
 }
 
-/// Returns what to say about the file of the deployment's secret. Refuses one that others could have
-/// written.
+/// Returns what to say about the file of the deployment's secret. Refuses one that others could
+/// have written.
 fn secret_file_notice(file: &Path) -> Result<Option<String>, Error> {
     let name = file.display();
     Ok(if !file.exists() {

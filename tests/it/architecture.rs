@@ -447,7 +447,8 @@ fn every_build_disables_jitter_entropy() {
     assert_eq!(here.as_deref(), Ok("1"));
 }
 
-/// Returns the folders of the repository that contain a file with this name, as Dependabot names them.
+/// Returns the folders of the repository that contain a file with this name, as Dependabot names
+/// them.
 fn folders_with(name: &str, root: &Path, folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(folder).unwrap() {

@@ -42,8 +42,9 @@ async fn introspect(world: &World, assertion: &str) -> Answer {
     world.call("POST", "/v1/auth/introspect").form(&form).send().await
 }
 
-/// Expects that an assertion is refused for this reason. The answer names what anyone can see in the
-/// assertion, and tells a key that is missing neither from another one nor from an unknown client.
+/// Expects that an assertion is refused for this reason. The answer names what anyone can see in
+/// the assertion, and tells a key that is missing neither from another one nor from an unknown
+/// client.
 #[track_caller]
 fn expect_invalid(answer: Answer, cause: Refusal) {
     let needs_keys = matches!(

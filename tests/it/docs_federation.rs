@@ -17,7 +17,8 @@ struct Recipe {
     claims: Value,
 }
 
-/// Returns the recipes of the page: each block with a rule after which the claims of a token follow.
+/// Returns the recipes of the page: each block with a rule after which the claims of a token
+/// follow.
 fn recipes() -> Vec<Recipe> {
     let page = Page::read(PAGE);
     let mut blocks = page.blocks();

@@ -1,5 +1,5 @@
-//! Tokens that are bound to a key of the client (RFC 9449): who gets them, which proofs are accepted,
-//! and that they are worthless without the key.
+//! Tokens that are bound to a key of the client (RFC 9449): who gets them, which proofs are
+//! accepted, and that they are worthless without the key.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{Refusal, core::principal::Role};

@@ -1,4 +1,5 @@
-//! Workloads that exchange the tokens of their issuers, by RFC 7523 and RFC 8693, under `[[trust]]`.
+//! Workloads that exchange the tokens of their issuers, by RFC 7523 and RFC 8693, under
+//! `[[trust]]`.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -82,7 +83,8 @@ impl Federation {
         self.world.call("GET", "/v1/auth/whoami").bearer(access_token).send().await
     }
 
-    /// Expects that a token is refused by both grants, with the one answer for all, for this reason.
+    /// Expects that a token is refused by both grants, with the one answer for all, for this
+    /// reason.
     async fn expect_refused(&self, token: &str, cause: Refusal) {
         let answer = self.exchange(token, &[]).await;
         expect_refusal(&answer, 400, "invalid_grant", NOT_ACCEPTED);

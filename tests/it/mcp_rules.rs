@@ -41,7 +41,8 @@ async fn world_with(rules: &str) -> World {
     World::configured(&format!("{SERVER}{rules}")).await
 }
 
-/// Returns the events of both kinds of API for a request with these headers, each with a credential.
+/// Returns the events of both kinds of API for a request with these headers, each with a
+/// credential.
 fn events(key: &str, headers: &[(&str, &str)]) -> [Value; 2] {
     let mut single = json!({"x-api-key": key});
     let mut multiple = json!({"x-api-key": [key]});

@@ -1,5 +1,5 @@
-//! The OpenAPI document: it is made from the types, and says what the routes do. Every call of every
-//! test is checked against it too (`tests/src/openapi.rs`).
+//! The OpenAPI document: it is made from the types, and says what the routes do. Every call of
+//! every test is checked against it too (`tests/src/openapi.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! The forms of the pages and the OpenAPI document: other parameters of a form are ignored, so no call
-//! of a test shows that one is missing in the document.
+//! The forms of the pages and the OpenAPI document: other parameters of a form are ignored, so no
+//! call of a test shows that one is missing in the document.
 
 use std::collections::BTreeSet;
 

@@ -95,8 +95,8 @@ impl OpenApi {
             return Ok(());
         }
         let (_, path) = key.split_once(' ').unwrap();
-        // A path without parameters precedes one with parameters (OpenAPI 3.1 §4.8.8.2). It does not
-        // have this method.
+        // A path without parameters precedes one with parameters (OpenAPI 3.1 §4.8.8.2). It does
+        // not have this method.
         if path != request.uri().path() && !self.document["paths"][request.uri().path()].is_null() {
             return Ok(());
         }

@@ -106,8 +106,8 @@ impl Document {
     }
 }
 
-/// Returns the settings: JSON Schema 2020-12, which is that of OpenAPI 3.1, with one schema for each
-/// name.
+/// Returns the settings: JSON Schema 2020-12, which is that of OpenAPI 3.1, with one schema for
+/// each name.
 fn settings() -> SchemaSettings {
     SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
@@ -125,7 +125,8 @@ fn schema_of<T: JsonSchema>(generator: SchemaGenerator) -> Value {
     schema
 }
 
-/// Joins the lines of descriptions, and removes defaults that say only that a member can be left out.
+/// Joins the lines of descriptions, and removes defaults that say only that a member can be left
+/// out.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

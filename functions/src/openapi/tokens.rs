@@ -34,8 +34,8 @@ const TAG: &str = "Tokens";
     reason = "only its schema is used: the endpoint reads one parameter after another"
 )]
 enum GrantForm {
-    /// An agent exchanges its secret (RFC 6749 §4.4). With `offline_access` in `scope`, the response
-    /// has a refresh token.
+    /// An agent exchanges its secret (RFC 6749 §4.4). With `offline_access` in `scope`, the
+    /// response has a refresh token.
     #[serde(rename = "client_credentials")]
     ClientCredentials {
         /// The id of the agent, unless it is sent by HTTP Basic.

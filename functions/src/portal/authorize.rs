@@ -69,10 +69,10 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     }
 }
 
-/// Refuses a request that a page makes for an image, a script or another part of itself, as browsers
-/// say (Fetch Metadata). Otherwise any page could use up its visitor's limit of documents to fetch. A
-/// page of the same site can use a frame, to ask without an interaction. What a browser fetches ahead
-/// of a user is refused, too: it would get a code that nobody asked for.
+/// Refuses a request that a page makes for an image, a script or another part of itself, as
+/// browsers say (Fetch Metadata). Otherwise any page could use up its visitor's limit of documents
+/// to fetch. A page of the same site can use a frame, to ask without an interaction. What a browser
+/// fetches ahead of a user is refused, too: it would get a code that nobody asked for.
 fn require_navigation(request: &Request) -> Result<(), Refusal> {
     let is_same_site =
         matches!(request.header("sec-fetch-site"), Some("same-origin" | "same-site"));

@@ -112,8 +112,8 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
 }
 
 /// Returns the response that leads to `next`. The policy of the sign-in page also applies to the
-/// redirects that follow its form, so it would keep the authorization endpoint from redirecting to an
-/// app. A page that the browser leaves by itself ends that chain.
+/// redirects that follow its form, so it would keep the authorization endpoint from redirecting to
+/// an app. A page that the browser leaves by itself ends that chain.
 fn signed_in(next: &str) -> Result<Response, Fault> {
     if next.split('?').next() == Some(AUTHORIZATION_ENDPOINT) {
         html::render(&view::ContinuePage { next })

@@ -149,8 +149,8 @@ fn active_owner<R: KeyRecord>(
     UserStatus::new(&context.config, member, Some(epoch)).active_or(ended).map(Some)
 }
 
-/// Authenticates the caller with an access token for which a key was exchanged: the key as it is now,
-/// within the scopes of the token. One round trip.
+/// Authenticates the caller with an access token for which a key was exchanged: the key as it is
+/// now, within the scopes of the token. One round trip.
 pub(super) async fn authenticate_exchanged(
     context: &Context,
     claims: Claims,

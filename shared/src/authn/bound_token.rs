@@ -31,8 +31,8 @@ impl UnspentProof {
     }
 }
 
-/// Checks that `token` is sent as its `confirmation` requires: after the word `DPoP` with a proof if
-/// it is bound to a key, otherwise as a bearer token. No I/O.
+/// Checks that `token` is sent as its `confirmation` requires: after the word `DPoP` with a proof
+/// if it is bound to a key, otherwise as a bearer token. No I/O.
 ///
 /// # Errors
 /// [`Refusal::TokenBound`], [`Refusal::TokenNotBound`], [`Refusal::DpopProofMissing`], and those of

@@ -4,8 +4,8 @@
 //!    credential is presented to the provider chain where its form belongs, as at every API. Asking
 //!    is not using: nothing is written, and no signature can be presented.
 //! 2. The allowed users, the audience and the expiry are checked.
-//! 3. It must be a credential of the caller's organization, unless an API asks, with the scopes that
-//!    the caller names.
+//! 3. It must be a credential of the caller's organization, unless an API asks, with the scopes
+//!    that the caller names.
 //!
 //! Whatever is refused on the way, the answer is the same. A failure of ours is not an answer.
 

@@ -8,11 +8,11 @@ use crate::{context::Context, core::error::Refusal, http::CredentialSource};
 
 /// Checks that a page of ours sent the request, unless its method is safe (RFC 9110 §9.2.1).
 ///
-/// 1. `GET`, `HEAD` and `OPTIONS` change nothing, and links of other sites use them. `CONNECT` is not
-///    safe: any page can open a WebSocket, and use it with the cookie's rights.
+/// 1. `GET`, `HEAD` and `OPTIONS` change nothing, and links of other sites use them. `CONNECT` is
+///    not safe: any page can open a WebSocket, and use it with the cookie's rights.
 /// 2. `Origin` (RFC 6454 §7) must be ours. Browsers send it with every other method.
-/// 3. Without it, `Sec-Fetch-Site` (Fetch Metadata) must say that a page of ours or the user sent the
-///    request.
+/// 3. Without it, `Sec-Fetch-Site` (Fetch Metadata) must say that a page of ours or the user sent
+///    the request.
 /// 4. Without both, no browser sent the request, so no page did.
 ///
 /// # Errors

@@ -5,10 +5,12 @@
 //! on the route, or the method and path, if they are identity sources too. What the configuration
 //! lists in `identity_sources` says which responses the authorizer gives:
 //!
-//! | identity sources | REST, TOKEN | REST, REQUEST | HTTP, payload 1.0 | HTTP, payload 2.0 | WebSocket |
+//! | identity sources | REST, TOKEN | REST, REQUEST | HTTP, payload 1.0 | HTTP, payload 2.0 |
+//! WebSocket |
 //! |---|---|---|---|---|---|
 //! | none: no caching | request | request | request | request | request |
-//! | headers | caller | caller | stage, if there are no rules | stage, if there are no rules | request |
+//! | headers | caller | caller | stage, if there are no rules | stage, if there are no rules |
+//! request |
 //! | and `$context.routeKey` | – | – | – | route | request |
 //! | and `$context.path`, `$context.httpMethod` | – | request | – | – | request |
 //!

@@ -5,7 +5,8 @@
 //! | REST API, TOKEN | `TOKEN` | – | `methodArn` | policy |
 //! | REST API, REQUEST | `REQUEST` | – | `methodArn`, `httpMethod`, `path` | policy |
 //! | HTTP API, payload 1.0 | `REQUEST` | `1.0` | the same | policy |
-//! | HTTP API, payload 2.0 | `REQUEST` | `2.0` | `routeArn`, `requestContext.http`, `rawPath` | as configured |
+//! | HTTP API, payload 2.0 | `REQUEST` | `2.0` | `routeArn`, `requestContext.http`, `rawPath` | as
+//! configured |
 //! | WebSocket API | `REQUEST` | any | `requestContext.eventType` is `CONNECT` | policy |
 //! | message | `MESSAGE` | – | – | simple |
 //!

@@ -230,8 +230,8 @@ impl Config {
     }
 
     /// Reports whether `id` can be the id of an app, that is a client of users. Codes and refresh
-    /// tokens name the client that they were issued to, so this says all that matters about one that
-    /// redeems them.
+    /// tokens name the client that they were issued to, so this says all that matters about one
+    /// that redeems them.
     pub fn is_app(&self, id: &ClientId) -> bool {
         match id.kind() {
             ClientKind::Agent(_) | ClientKind::InvalidUrl => false,

@@ -83,8 +83,8 @@ pub struct Config {
     /// Who can create organizations.
     #[serde(default)]
     pub signup: Signup,
-    /// The scopes that limit the credentials and users of organizations that anyone created, because
-    /// signup is open.
+    /// The scopes that limit the credentials and users of organizations that anyone created,
+    /// because signup is open.
     #[serde(default = "Scopes::all")]
     pub signup_scopes: Scopes,
     /// Whether the deployment publishes its OpenAPI document, and a page that shows it.

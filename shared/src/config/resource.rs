@@ -190,8 +190,8 @@ pub(super) fn validate_issuer(resources: &[ProtectedResource], issuer: &str) -> 
     }
 }
 
-/// Checks that there is an MCP server for the rules for tools. Other servers might ignore the headers
-/// by which the rules distinguish tools.
+/// Checks that there is an MCP server for the rules for tools. Other servers might ignore the
+/// headers by which the rules distinguish tools.
 pub(super) fn validate_mcp_rules(
     resources: &[ProtectedResource],
     rules: &[RouteRule],

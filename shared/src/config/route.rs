@@ -156,8 +156,8 @@ impl RouteRule {
         self.mcp_problem().map_or(Ok(()), refuse)
     }
 
-    /// Returns what is wrong with a rule for some requests of MCP: it requires no caller, or no request
-    /// can match it.
+    /// Returns what is wrong with a rule for some requests of MCP: it requires no caller, or no
+    /// request can match it.
     fn mcp_problem(&self) -> Option<&'static str> {
         let Some(methods) = &self.mcp_method else {
             let problem = "mcp_name needs mcp_method, such as \"tools/call\"";

@@ -1,6 +1,6 @@
 //! The prefixes of user ids. Each source of user ids (an `oidc` or `jwt` provider, a `[[signin]]`,
-//! a `[[trust]]`, a platform of an `allowlist`) has a prefix of its own, so that none can assign the id of a user
-//! of another.
+//! a `[[trust]]`, a platform of an `allowlist`) has a prefix of its own, so that none can assign
+//! the id of a user of another.
 
 use super::{Config, ProviderKind, SignInSettings, TrustRule, provider::SenderAllowlist, setting};
 use crate::core::{

@@ -55,8 +55,8 @@ impl McpPattern {
         METHODS.iter().any(|method| self.matches(method))
     }
 
-    /// Reports whether the pattern matches a method whose requests can have a name: for tasks, it is
-    /// that of the task.
+    /// Reports whether the pattern matches a method whose requests can have a name: for tasks, it
+    /// is that of the task.
     pub fn matches_a_named_method(&self) -> bool {
         METHODS.iter().any(|method| {
             (NAMED.contains(method) || method.starts_with("tasks/")) && self.matches(method)

@@ -54,8 +54,8 @@ impl RequestUri {
     }
 }
 
-/// Reports whether decoding would make a separator of what is part of a segment. No request with such
-/// a path is answered.
+/// Reports whether decoding would make a separator of what is part of a segment. No request with
+/// such a path is answered.
 fn has_escaped_separator(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     path.contains("%2f") || path.contains("%5c")

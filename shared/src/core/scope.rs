@@ -179,8 +179,8 @@ impl Scopes {
         Self(both)
     }
 
-    /// Returns the scopes that are allowed by either. Those beyond the limit are dropped, which grants
-    /// less: a user whose consent lacks them is asked again.
+    /// Returns the scopes that are allowed by either. Those beyond the limit are dropped, which
+    /// grants less: a user whose consent lacks them is asked again.
     #[must_use]
     pub fn union(&self, other: &Scopes) -> Scopes {
         let mut both = self.0.clone();

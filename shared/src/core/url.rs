@@ -62,8 +62,8 @@ pub fn is_host_name(text: &str) -> bool {
     text.contains('.') && is_name(text)
 }
 
-/// Reports whether `text` is the name of a host in any network, in lower case, and not an address in
-/// any of the forms that browsers read.
+/// Reports whether `text` is the name of a host in any network, in lower case, and not an address
+/// in any of the forms that browsers read.
 pub fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -15,7 +15,8 @@ pub const WRAPPING: [char; 14] =
     ['"', '\'', '`', '<', '>', '[', ']', '(', ')', '{', '}', ',', ';', ':'];
 
 /// Says what `text`, which does not begin as a credential does, is instead: the rest of a sentence.
-/// `None` for anything that could be a mistyped credential, which gets the answer of an unknown one.
+/// `None` for anything that could be a mistyped credential, which gets the answer of an unknown
+/// one.
 pub fn mistake(brand: &TokenPrefix, text: &str) -> Option<String> {
     if PresentedKind::of(brand, text).is_some() {
         return None;

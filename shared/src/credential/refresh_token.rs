@@ -1,8 +1,8 @@
 //! Refresh tokens: `{brand}_rt_{kid}{family}{generation}{mac}{check}`.
 //!
 //! Nothing secret is stored for them. The MAC proves that we issued the token, so that a forged one
-//! costs no read. Because a token is derived from its key, family and generation only, the successor
-//! of a token can be returned a second time, byte for byte.
+//! costs no read. Because a token is derived from its key, family and generation only, the
+//! successor of a token can be returned a second time, byte for byte.
 
 use super::{TokenPrefix, base62_canonical, base62_fixed, body, compose};
 use crate::{

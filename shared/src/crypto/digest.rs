@@ -42,8 +42,8 @@ impl Digest {
         HEXLOWER.encode(&self.0)
     }
 
-    /// Returns 32 hexadecimal digits of the digest's own digest. They tell secrets apart, and neither
-    /// authenticate nor reveal one.
+    /// Returns 32 hexadecimal digits of the digest's own digest. They tell secrets apart, and
+    /// neither authenticate nor reveal one.
     pub fn fingerprint(&self) -> String {
         let mut hex = Self::of(&self.0).to_hex();
         hex.truncate(32);

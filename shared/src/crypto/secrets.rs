@@ -30,11 +30,11 @@ use crate::core::{
     secret::Secret,
 };
 
-/// The maximum age of a process's copy of the secret. A key that is removed from the secret works for
-/// at most this long, provided that the secret can be read and used.
+/// The maximum age of a process's copy of the secret. A key that is removed from the secret works
+/// for at most this long, provided that the secret can be read and used.
 pub const SECRET_AGE: SignedDuration = SignedDuration::from_secs(300);
-/// How long a process waits after a failure before it reads the secret again. Until then its copy stays
-/// in use.
+/// How long a process waits after a failure before it reads the secret again. Until then its copy
+/// stays in use.
 pub const SECRET_RETRY: SignedDuration = SignedDuration::from_secs(30);
 
 /// The secret, as JSON.

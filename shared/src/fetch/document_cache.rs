@@ -2,8 +2,8 @@
 //!
 //! A document is used for at most an hour. After a failure, its server is not asked again for a
 //! minute. While one caller fetches a document, others wait for it. The number of documents is
-//! limited: with another one, the oldest is forgotten. Only a fetch can cause that, and not a caller
-//! who is refused before.
+//! limited: with another one, the oldest is forgotten. Only a fetch can cause that, and not a
+//! caller who is refused before.
 
 use std::{
     collections::VecDeque,
@@ -65,8 +65,8 @@ impl DocumentProblem {
 }
 
 impl<T: Clone> DocumentCache<T> {
-    /// Returns what the document at `url` says, or what is wrong with it. `fetch` is only awaited if
-    /// that is not cached.
+    /// Returns what the document at `url` says, or what is wrong with it. `fetch` is only awaited
+    /// if that is not cached.
     ///
     /// # Errors
     /// Those of `fetch`, which are not cached.

@@ -1,5 +1,5 @@
-//! Exchanging an agent's id and secret, or its assertion, for tokens: the `client_credentials` grant
-//! (RFC 6749 §4.4), and its JSON form.
+//! Exchanging an agent's id and secret, or its assertion, for tokens: the `client_credentials`
+//! grant (RFC 6749 §4.4), and its JSON form.
 //!
 //! 1. Check the secret's form and checksum. It contains the agent's id, which must be the client id
 //!    that was presented with it. No I/O.

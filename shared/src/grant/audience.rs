@@ -88,8 +88,8 @@ impl<'c> ConfiguredAudience<'c> {
         }
     }
 
-    /// Checks that scopes which a client requests are scopes of the resource. Those of our own routes
-    /// depend on who grants them.
+    /// Checks that scopes which a client requests are scopes of the resource. Those of our own
+    /// routes depend on who grants them.
     ///
     /// # Errors
     /// [`Refusal::ScopeNotGranted`]

@@ -137,8 +137,8 @@ impl PresentedClient {
     /// # Errors
     /// [`Refusal::AgentSecretMalformed`], [`Refusal::ClientCredentialsMissing`] for a secret
     /// without an id, [`Refusal::DuplicateClientCredentials`] for two clients or two ways to
-    /// authenticate, [`Refusal::ParameterMissing`] and `invalid_client` for an assertion that cannot
-    /// be read or names another client.
+    /// authenticate, [`Refusal::ParameterMissing`] and `invalid_client` for an assertion that
+    /// cannot be read or names another client.
     pub fn read(request: &Request, mut parameters: ClientParameters) -> Result<Self, Error> {
         let is_empty = |secret: &Secret| secret.expose().is_empty();
         let has_assertion = parameters.assertion.is_some() || parameters.assertion_type.is_some();
@@ -279,8 +279,8 @@ impl IdentifiedClient {
     }
 }
 
-/// Returns the credentials of an agent, from the id and secret that a client sent. Only agents have a
-/// secret.
+/// Returns the credentials of an agent, from the id and secret that a client sent. Only agents have
+/// a secret.
 ///
 /// # Errors
 /// `invalid_client` for the id of another client, or of none.

@@ -1,12 +1,13 @@
-//! Clients that authenticate with a JWT that they signed: `private_key_jwt` (OpenID Connect Core §9,
-//! RFC 7521 §4.2, RFC 7523 §3, draft-ietf-oauth-rfc7523bis).
+//! Clients that authenticate with a JWT that they signed: `private_key_jwt` (OpenID Connect Core
+//! §9, RFC 7521 §4.2, RFC 7523 §3, draft-ietf-oauth-rfc7523bis).
 //!
 //! 1. The form of the assertion and its claims, without I/O, before it is known who signed it:
 //!    whoever does not sign for us and for now causes no fetch.
 //! 2. The keys of the client: a set that is stored with it, or one at its URL, which is cached.
 //! 3. The signature, by the key that the assertion names, with the only algorithm of that key.
-//! 4. The claims, as they were signed. The audience is our issuer and nothing else: whoever receives an assertion for
-//!    another server, or for a URL that another server chose, cannot use it here.
+//! 4. The claims, as they were signed. The audience is our issuer and nothing else: whoever
+//!    receives an assertion for another server, or for a URL that another server chose, cannot use
+//!    it here.
 //! 5. The `jti` is spent, with one conditional write. Each assertion is accepted once.
 
 use jiff::{SignedDuration, Timestamp};

@@ -4,7 +4,8 @@
 //! 2. If the document is not cached, the caller's network is counted, and the document is fetched:
 //!    without redirects, only from public addresses, limited in time and size.
 //! 3. The document names the same URL, has no secret, and at least one redirect URI. A client that
-//!    authenticates with a key publishes its public keys there, or names their URL on the same host.
+//!    authenticates with a key publishes its public keys there, or names their URL on the same
+//!    host.
 //!
 //! [`Config::client_url`]: crate::config::Config::client_url
 

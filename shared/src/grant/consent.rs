@@ -252,8 +252,8 @@ async fn code(
     Ok(to.answer(&[("code", code.expose())]))
 }
 
-/// Ends the oldest families of a consent that has too many. A code that nobody redeems adds none, so
-/// it ends none.
+/// Ends the oldest families of a consent that has too many. A code that nobody redeems adds none,
+/// so it ends none.
 async fn end_oldest(context: &Context, consent: ConsentRecord) -> Result<(), Error> {
     let excess = consent.families.len().saturating_sub(MOST_FAMILIES);
     if excess == 0 {

@@ -70,11 +70,12 @@ pub struct DeviceAuthorization {
     interval: i64,
 }
 
-/// Starts the flow for a client, which may request `scopes` of `audience`. `address` is the client's.
+/// Starts the flow for a client, which may request `scopes` of `audience`. `address` is the
+/// client's.
 ///
 /// # Errors
-/// [`Refusal::ClientWithoutDeviceFlow`], [`Refusal::ScopeNotGranted`], [`Refusal::RequestsTooMany`],
-/// or a [`Fault`].
+/// [`Refusal::ClientWithoutDeviceFlow`], [`Refusal::ScopeNotGranted`],
+/// [`Refusal::RequestsTooMany`], or a [`Fault`].
 pub async fn start(
     context: &Context,
     client: &Client,

@@ -1,12 +1,12 @@
-//! Exchanging the token of a workload for one of ours, without a secret: the grants of RFC 7523 §2.1
-//! and RFC 8693 §2.1, over the rules of `[[trust]]`.
+//! Exchanging the token of a workload for one of ours, without a secret: the grants of RFC 7523
+//! §2.1 and RFC 8693 §2.1, over the rules of `[[trust]]`.
 //!
 //! 1. The form of the token, its issuer, audience and times, before it is known who signed it. No
 //!    I/O, so that whoever has no token for us costs nothing.
 //! 2. The keys of the issuer, which are cached.
 //! 3. The signature, by the key that the token names; then the claims again, as they were signed.
-//! 4. The rules about its issuer and audience, in their order. The first one whose clauses the token
-//!    meets decides; those in audit mode are only logged.
+//! 4. The rules about its issuer and audience, in their order. The first one whose clauses the
+//!    token meets decides; those in audit mode are only logged.
 //! 5. The API and the scopes that are requested, which must be those of the rule.
 //! 6. One read: the agent of the rule still exists, or the workload is no user of ours.
 //! 7. The token is made. It ends with the token of the workload, and is never renewed.
@@ -286,8 +286,8 @@ async fn of_agent(
     })
 }
 
-/// Checks that the subject of a workload is not a user, whose token a person could send. `member` is
-/// what is stored about a user with this id.
+/// Checks that the subject of a workload is not a user, whose token a person could send. `member`
+/// is what is stored about a user with this id.
 ///
 /// # Errors
 /// [`Refusal::UserDisabled`], [`Refusal::TrustTokenOfUser`].

@@ -1,6 +1,6 @@
 //! Exchanging an identity assertion for an access token of a user, without asking the user
-//! (draft-ietf-oauth-identity-assertion-authz-grant): the identity provider of an enterprise decides
-//! which apps act for its users.
+//! (draft-ietf-oauth-identity-assertion-authz-grant): the identity provider of an enterprise
+//! decides which apps act for its users.
 //!
 //! 1. The form of the assertion, its issuer, audience and times. No I/O.
 //! 2. The client, which authenticates with a key, and for which the assertion is.
@@ -62,7 +62,8 @@ pub fn is_identity_assertion(assertion: &Secret) -> bool {
 /// Exchanges an identity assertion: one read, and one write besides that of the client.
 ///
 /// # Errors
-/// `invalid_client`, `invalid_grant`, `invalid_scope`, `invalid_target`, [`Refusal::UserForbidden`],
+/// `invalid_client`, `invalid_grant`, `invalid_scope`, `invalid_target`,
+/// [`Refusal::UserForbidden`],
 /// [`Refusal::UserDisabled`]; a fault.
 pub async fn exchange(
     context: &Context,

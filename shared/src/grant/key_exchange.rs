@@ -1,10 +1,11 @@
 //! Exchanging an API key or a CLI token for a short access token with fewer scopes, for one API
 //! (RFC 8693 §2.1), so that what needs little does not have the key.
 //!
-//! 1. The key is authenticated as on every route (`authn::subject_token`): one read, and one more of
-//!    its owner. It presents no signature, so a key that requires them is refused.
+//! 1. The key is authenticated as on every route (`authn::subject_token`): one read, and one more
+//!    of its owner. It presents no signature, so a key that requires them is refused.
 //! 2. The scopes and the API that are requested, which must be those of the key.
-//! 3. The token is made. It names the secret of the key, without which it ends, and is never renewed.
+//! 3. The token is made. It names the secret of the key, without which it ends, and is never
+//!    renewed.
 
 use super::{Tokens, presenter::Presenter};
 use crate::{

@@ -112,8 +112,8 @@ fn scope_not_granted(at: usize) -> Error {
     Error::with_detail(Refusal::ScopeNotGranted, detail)
 }
 
-/// Returns the refusal of `text`, the value of `name`, which is no code for one use. If its form shows
-/// what it is instead, the answer says so: the form is public.
+/// Returns the refusal of `text`, the value of `name`, which is no code for one use. If its form
+/// shows what it is instead, the answer says so: the form is public.
 fn not_a_code(context: &Context, refusal: Refusal, name: &str, text: &str) -> Error {
     let problem = if text.contains("://") {
         Some("is a URL: send only the value of its parameter.".into())

@@ -5,8 +5,8 @@ use crate::{
     token::dpop::DpopProof,
 };
 
-/// The caller who presents a grant. Refresh tokens are bound to the key that the caller has proved to
-/// have, and otherwise to the network address.
+/// The caller who presents a grant. Refresh tokens are bound to the key that the caller has proved
+/// to have, and otherwise to the network address.
 #[derive(Debug)]
 pub struct Presenter<'a> {
     /// The network address.

@@ -1,5 +1,6 @@
 //! What a workload would get for its token, for the operator who writes the rules. Nothing is read,
-//! spent or logged. An expired token, which can be shown to anybody, is tried as of its last second.
+//! spent or logged. An expired token, which can be shown to anybody, is tried as of its last
+//! second.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -82,8 +83,8 @@ impl RuleOutcome<'_> {
 }
 
 impl<'r> TrustDryRun<'r> {
-    /// Tries a token with the rules of the configuration. Fetches the keys of its issuer, if it could
-    /// be valid.
+    /// Tries a token with the rules of the configuration. Fetches the keys of its issuer, if it
+    /// could be valid.
     ///
     /// # Errors
     /// [`Refusal::TrustTokenMalformed`] for text that is not a JWT.

@@ -1,7 +1,7 @@
 //! The routes that pages of other origins can use (Fetch §3.2): those with which a client in a
 //! browser finds the deployment and gets tokens. None of them reads a cookie, so every origin is
-//! allowed. All other routes answer no preflight. Paths are those of routes: what a request sends can
-//! begin with the path of a stage.
+//! allowed. All other routes answer no preflight. Paths are those of routes: what a request sends
+//! can begin with the path of a stage.
 
 use http::{
     HeaderName, HeaderValue,

@@ -388,8 +388,8 @@ impl Request {
         Ok(form)
     }
 
-    /// Returns the values of `resource`, the only parameter of a form that can be sent several times
-    /// (RFC 8707 §2).
+    /// Returns the values of `resource`, the only parameter of a form that can be sent several
+    /// times (RFC 8707 §2).
     ///
     /// # Errors
     /// A 400 if the form is not valid.

@@ -78,8 +78,8 @@ const METADATA: [&str; 2] =
     ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
 /// Returns the path of the route for a document of an issuer that has a path, if `path` is where
-/// clients look for it: with the issuer's path after that of the metadata (RFC 8414 §3.1), or before
-/// that of any document (OpenID Connect Discovery §4), where the gateway does not remove it.
+/// clients look for it: with the issuer's path after that of the metadata (RFC 8414 §3.1), or
+/// before that of any document (OpenID Connect Discovery §4), where the gateway does not remove it.
 pub fn of_issuer_with_path<'p>(path: &'p str, issuer_path: &str) -> Option<&'p str> {
     if issuer_path.is_empty() {
         return None;

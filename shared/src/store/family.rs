@@ -38,8 +38,8 @@ pub struct FamilyRecord {
     pub id: FamilyId,
     /// The generation of the token that is accepted next.
     pub generation: u64,
-    /// The MAC key of that token. A family that was last rotated by an earlier version has none: its
-    /// tokens keep their key.
+    /// The MAC key of that token. A family that was last rotated by an earlier version has none:
+    /// its tokens keep their key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kid: Option<MacKeyId>,
     /// The MAC key of the token before it.

@@ -51,9 +51,9 @@ impl StoreHealth {
         }))
     }
 
-    /// Reports whether the store is known to have worked since a rotation at `time`: the process had
-    /// started, it got a response within `window` of then, and none of its calls has failed since. A
-    /// process that was idle does not know.
+    /// Reports whether the store is known to have worked since a rotation at `time`: the process
+    /// had started, it got a response within `window` of then, and none of its calls has failed
+    /// since. A process that was idle does not know.
     pub fn has_worked_since(&self, time: Timestamp, window: SignedDuration) -> bool {
         let first = time.as_second();
         // Without the first second, whose response may have come before the rotation, and without

@@ -3,20 +3,27 @@
 //! | table | item | `pk` |
 //! |---|---|---|
 //! | `Keys` | organization, API key, CLI token, agent, runner, service | the record's id |
-//! | `Keys` | a user of any kind, with the organization that they own or belong to | `own_` and the SHA-256 of the user's id |
+//! | `Keys` | a user of any kind, with the organization that they own or belong to | `own_` and the
+//! SHA-256 of the user's id |
 //! | `Keys` | user with a password | the user's id |
-//! | `Keys` | login record of a user | `eml_`, the id of the organization and `#` if somebody other than the operator created it, and the SHA-256 of the address |
+//! | `Keys` | login record of a user | `eml_`, the id of the organization and `#` if somebody other
+//! than the operator created it, and the SHA-256 of the address |
 //! | `Families` | refresh-token family, session | its id |
-//! | `Families` | consent of a user to a client | `cns_` and the SHA-256 of client, resource and user |
+//! | `Families` | consent of a user to a client | `cns_` and the SHA-256 of client, resource and
+//! user |
 //! | `Families` | revoked access token without a family | the token's id |
-//! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
+//! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the
+//! nonce |
 //! | `Nonces` | assertion of a client | `jti_` and the SHA-256 of the client's id and the `jti` |
-//! | `Nonces` | token of a workload | `jti_` and the SHA-256 of its issuer and its `jti`, or of what was signed |
-//! | `Nonces` | proof of possession | `non_`, the thumbprint of the key, `#` and the SHA-256 of `jti` |
+//! | `Nonces` | token of a workload | `jti_` and the SHA-256 of its issuer and its `jti`, or of
+//! what was signed |
+//! | `Nonces` | proof of possession | `non_`, the thumbprint of the key, `#` and the SHA-256 of
+//! `jti` |
 //! | `Nonces` | sign-in, authorization code, device code | its id |
 //! | `Nonces` | the device code that a user code stands for | `uco_` and a keyed code of it |
 //! | `Nonces` | form of the portal that was sent | `frm_` and the SHA-256 of the form |
-//! | `Nonces` | counter of failures | `thr_`, the kind, the SHA-256 of the subject, and the window's end |
+//! | `Nonces` | counter of failures | `thr_`, the kind, the SHA-256 of the subject, and the
+//! window's end |
 //!
 //! Ids are public. No secret, and no digest of one, is part of a key, because keys appear in
 //! metadata and audit trails.
@@ -125,8 +132,8 @@ pub fn nonce(credential_id: &CredentialId, nonce: &str) -> String {
     format!("non_{credential_id}#{}", Digest::of(nonce.as_bytes()).to_hex())
 }
 
-/// Returns the key of a proof of possession that `key` has signed, whose identifier has this digest.
-/// It has the prefix of nonces: what may use those up may use these up too.
+/// Returns the key of a proof of possession that `key` has signed, whose identifier has this
+/// digest. It has the prefix of nonces: what may use those up may use these up too.
 pub fn proof(key: &KeyThumbprint, id: &Digest) -> String {
     format!("non_{key}#{}", id.to_hex())
 }

@@ -1,5 +1,5 @@
-//! Nonces of signed requests, ids of client assertions, proofs of possession and tokens of workloads,
-//! each of which is accepted once.
+//! Nonces of signed requests, ids of client assertions, proofs of possession and tokens of
+//! workloads, each of which is accepted once.
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::{SignedDuration, Timestamp};
@@ -20,8 +20,8 @@ use crate::{
     crypto::{Digest, thumbprint::KeyThumbprint},
 };
 
-/// Returns how long a nonce is kept after the later of its own time and its arrival, if its time can
-/// differ from ours by `window`.
+/// Returns how long a nonce is kept after the later of its own time and its arrival, if its time
+/// can differ from ours by `window`.
 const fn lifetime(window: SignedDuration) -> SignedDuration {
     SignedDuration::from_secs(2 * window.as_secs() + LEEWAY.as_secs())
 }

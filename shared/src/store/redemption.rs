@@ -37,7 +37,8 @@ pub enum Redemption {
     NotRedeemed,
 }
 
-/// The places of the writes in the transaction of [`Store::redeem_for`], between which is the family.
+/// The places of the writes in the transaction of [`Store::redeem_for`], between which is the
+/// family.
 const CODE: usize = 0;
 const CONSENT: usize = 2;
 

@@ -1,5 +1,5 @@
-//! Agents and services: machines of an organization, with scopes. A service has one secret; an agent
-//! has a secret or public keys.
+//! Agents and services: machines of an organization, with scopes. A service has one secret; an
+//! agent has a secret or public keys.
 
 use std::fmt;
 

@@ -1,5 +1,6 @@
 //! The status of a token, from two records in one round trip: the agent of an access token with its
-//! family or revocation; a session or a family with its user; a key that was exchanged, with its user.
+//! family or revocation; a session or a family with its user; a key that was exchanged, with its
+//! user.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
@@ -89,8 +90,8 @@ impl Store {
         Ok((member.map(from_item).transpose()?, family.map(from_item).transpose()?))
     }
 
-    /// Returns the record of a user with the id of a workload, and whether this token of the workload
-    /// was revoked.
+    /// Returns the record of a user with the id of a workload, and whether this token of the
+    /// workload was revoked.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if

@@ -298,8 +298,8 @@ pub fn trust_matched(rule: &str, subject: &Subject) {
     tracing::info!(target: "postern", event = "trust_matched", rule, %subject, "a workload got a token");
 }
 
-/// Logs that a verified token meets none of the rules about its issuer and audience, with the claims
-/// of each rule that it does not meet. Only the names of the claims are logged.
+/// Logs that a verified token meets none of the rules about its issuer and audience, with the
+/// claims of each rule that it does not meet. Only the names of the claims are logged.
 pub fn trust_unmatched(unmet: &[(&str, Vec<String>)]) {
     let unmet: Vec<_> =
         unmet.iter().map(|(rule, claims)| format!("{rule}: {}", claims.join(" "))).collect();

@@ -101,15 +101,15 @@ pub struct Claims {
     /// The family of refresh tokens with which it was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<FamilyId>,
-    /// The epoch of the agent, or of a user without a family. The token ends when that begins another
-    /// one.
+    /// The epoch of the agent, or of a user without a family. The token ends when that begins
+    /// another one.
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
     /// The key that it is bound to, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
-    /// The rule that granted it to a workload, or for an identity assertion. The token ends with the
-    /// rule.
+    /// The rule that granted it to a workload, or for an identity assertion. The token ends with
+    /// the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust_rule: Option<String>,
     /// What tells apart the secrets of the key that was exchanged for it. The token ends with that

@@ -4,8 +4,8 @@
 //! 1. The proof is checked without I/O (§4.3): its form, its key, its signature, the method and URI
 //!    of the request, and its age, which can be as much as that of a signed request.
 //! 2. With a token, it must name the token and be signed with the key that the token is bound to.
-//! 3. Only if everything else about the request is in order, the proof is spent with one conditional
-//!    write, so that it cannot be used again.
+//! 3. Only if everything else about the request is in order, the proof is spent with one
+//!    conditional write, so that it cannot be used again.
 //!
 //! The server gives no nonces (§8): every proof is stored until it has expired.
 

@@ -111,9 +111,9 @@ impl IssuerKeys {
     /// if the key is not among them.
     ///
     /// # Errors
-    /// [`Refusal::TokenKeyNotFetched`] if newer keys might help and cannot be fetched yet: anyone can
-    /// cause that with a made-up `kid`, so it is no fault. [`Fault::Issuer`] if there are no valid
-    /// keys.
+    /// [`Refusal::TokenKeyNotFetched`] if newer keys might help and cannot be fetched yet: anyone
+    /// can cause that with a made-up `kid`, so it is no fault. [`Fault::Issuer`] if there are no
+    /// valid keys.
     pub async fn verify_with<T: Send>(
         &self,
         context: &Context,
@@ -147,8 +147,8 @@ impl IssuerKeys {
     }
 
     /// Returns newer keys than `known`, which do not contain the key of `token`; or `known`, if
-    /// newer ones would not contain it either. An inner refusal if they might, but cannot be fetched
-    /// yet.
+    /// newer ones would not contain it either. An inner refusal if they might, but cannot be
+    /// fetched yet.
     async fn newer_keys(
         &self,
         context: &Context,

@@ -141,8 +141,8 @@ pub(crate) fn is_id_jag(token: &str) -> bool {
     typ.is_some_and(|typ| typ.strip_prefix("application/").unwrap_or(&typ) == ID_JAG)
 }
 
-/// Reports whether a rule is about the issuer that `claims` name: for a trust domain, the one of the
-/// subject (JWT-SVID §3.1), whatever `iss` says.
+/// Reports whether a rule is about the issuer that `claims` name: for a trust domain, the one of
+/// the subject (JWT-SVID §3.1), whatever `iss` says.
 pub(crate) fn is_issuer(rule: &TrustRule, claims: &Map<String, Value>) -> bool {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     match rule.trust_domain() {
@@ -164,8 +164,8 @@ pub(crate) fn only_audience(claims: &Map<String, Value>) -> Option<&str> {
     only?.as_str()
 }
 
-/// Returns the digest of what was signed. The signature is left out: of an ECDSA signature, everyone
-/// can make a second one.
+/// Returns the digest of what was signed. The signature is left out: of an ECDSA signature,
+/// everyone can make a second one.
 fn digest_of_signed(token: &str) -> String {
     let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
     Digest::of(signed.as_bytes()).to_hex()

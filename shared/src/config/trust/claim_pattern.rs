@@ -1,8 +1,8 @@
 //! The values that a rule accepts for a claim: exact, or patterns.
 //!
-//! A `*` stands for one or more characters, but never for `/`, `:` or `@`. Issuers join the parts of
-//! a claim with these, so a pattern for one part cannot match two: `refs/heads/release-*` does not
-//! match `refs/heads/release-1/evil`. A pattern always matches the whole value.
+//! A `*` stands for one or more characters, but never for `/`, `:` or `@`. Issuers join the parts
+//! of a claim with these, so a pattern for one part cannot match two: `refs/heads/release-*` does
+//! not match `refs/heads/release-1/evil`. A pattern always matches the whole value.
 
 use std::fmt;
 

@@ -141,8 +141,8 @@ impl TrustKind {
         }
     }
 
-    /// Returns the types that a token can have, in lower case. It can also have none, unless it is an
-    /// identity assertion.
+    /// Returns the types that a token can have, in lower case. It can also have none, unless it is
+    /// an identity assertion.
     pub fn types(self) -> &'static [&'static str] {
         match self {
             Self::IdJag => &[ID_JAG],

@@ -102,8 +102,8 @@ fn check_resource(rule: &TrustRule, resources: &[ProtectedResource]) -> Result<(
     }
 }
 
-/// Checks that no rule accepts tokens that the same issuer makes for people, or that are credentials
-/// here as they are.
+/// Checks that no rule accepts tokens that the same issuer makes for people, or that are
+/// credentials here as they are.
 pub(crate) fn validate_audiences(
     rules: &[TrustRule],
     providers: &[ProviderKind],

@@ -152,8 +152,8 @@ refusals! {
     ClientDocumentInvalid => invalid_request(
         "The app could not be identified, because its metadata document is not valid.",
     ),
-    /// The metadata document of a client cannot be fetched, whose URL anyone can choose: that is not
-    /// a failure of this deployment.
+    /// The metadata document of a client cannot be fetched, whose URL anyone can choose: that is
+    /// not a failure of this deployment.
     ClientDocumentUnavailable => invalid_request(
         "The app could not be identified, because its metadata document could not be fetched. Try again in a minute. If you provide the app: serve the document at its client_id, as application/json, without a redirect, within 2 seconds, and at most 5 KiB long.",
     ),
@@ -671,8 +671,8 @@ refusals! {
     TokenForged => INVALID_TOKEN,
     /// The issuer of the token is neither this deployment nor one that a `[[provider]]` names.
     TokenIssuerUnknown => INVALID_TOKEN,
-    /// The token was issued since the keys of its issuer were last fetched, and names a key that was
-    /// not among them.
+    /// The token was issued since the keys of its issuer were last fetched, and names a key that
+    /// was not among them.
     TokenKeyNotFetched => PublicError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "temporarily_unavailable",
@@ -709,8 +709,8 @@ refusals! {
     TrustIssuerUnknown => INVALID_WORKLOAD_TOKEN,
     /// The token of the workload meets no trust rule. The event trust_unmatched names the claims.
     TrustRuleUnmatched => INVALID_WORKLOAD_TOKEN,
-    /// The subject of the workload is missing, empty or too long, has control characters, or reads as
-    /// that of another issuer.
+    /// The subject of the workload is missing, empty or too long, has control characters, or reads
+    /// as that of another issuer.
     TrustSubjectInvalid => INVALID_WORKLOAD_TOKEN,
     /// The token of the workload has expired, or is not valid yet.
     TrustTokenExpired => INVALID_WORKLOAD_TOKEN,
