@@ -49,7 +49,7 @@ async function lambdaHandler() {
   return (await import(join(built, "lambda.mjs"))).handler;
 }
 
-/** Returns the event of a REST API. `postern protect` has put the authorizer's context into headers. */
+/** Returns the event of a REST API. `postern-local protect` has put the authorizer's context into headers. */
 function restEvent(request, body) {
   const entries = Object.entries(request.headers);
   const authorizer = entries.filter(([name]) => name.startsWith("x-postern-"))

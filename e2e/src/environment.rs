@@ -40,7 +40,7 @@ const CERTIFICATES: [&str; 2] =
 /// An implementation of DynamoDB's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreKind {
-    /// `postern store`.
+    /// `postern-local store`.
     Embedded,
     /// An independent implementation.
     MiniStack,

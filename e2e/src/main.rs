@@ -87,7 +87,7 @@ pub(crate) struct Tools {
     /// MiniStack, which serves Secrets Manager and a second implementation of DynamoDB.
     #[arg(long)]
     ministack: PathBuf,
-    /// The local program, `postern`.
+    /// The local program, `postern-local`.
     #[arg(long)]
     program: PathBuf,
     /// The folder for logs.

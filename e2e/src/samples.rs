@@ -88,7 +88,7 @@ fn shown(answer: Result<Value, String>) -> Value {
     mask_value(answer.unwrap_or_else(|message| json!({"errorMessage": message})))
 }
 
-/// Returns what `postern invoke` prints.
+/// Returns what `postern-local invoke` prints.
 fn of_program(
     tools: &Tools,
     environment: &Environment,
@@ -104,14 +104,14 @@ fn of_program(
         command.env("POSTERN_ISSUER", ISSUER).env("POSTERN_SECRET_FILE", &secret).output()?;
     ensure!(
         output.status.success(),
-        "postern invoke {function}: {}",
+        "postern-local invoke {function}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
     let lines = String::from_utf8(output.stdout)?;
     let answers: Vec<_> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(
         answers.len() == files.len(),
-        "postern invoke {function} printed {} answers",
+        "postern-local invoke {function} printed {} answers",
         answers.len()
     );
     Ok(answers)

@@ -112,7 +112,7 @@ fn parse(event: Value) -> Result<Event, Error> {
 async fn answer(app: &App, event: Value) -> Result<Value, Error> {
     let event = parse(event)?;
     let versions = app.context.secret_versions.as_ref().ok_or_else(|| {
-        refused("This program has no secrets in Secrets Manager: use `postern keys`.")
+        refused("This program has no secrets in Secrets Manager: use `postern-local keys`.")
     })?;
     match event {
         Event::Rotation(event) if event.secret_id != versions.secret_id() => {

@@ -19,7 +19,7 @@ use postern::{
 
 /// Postern on this machine, without Docker and without AWS.
 #[derive(Parser)]
-#[command(name = "postern", version, args_conflicts_with_subcommands = true)]
+#[command(name = "postern-local", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -131,7 +131,7 @@ pub(crate) enum KeysAction {
     Rotate,
     /// Remove a key, and with it everything that it has signed.
     Drop {
-        /// The name of the key, as `postern keys list` shows it.
+        /// The name of the key, as `postern-local keys list` shows it.
         #[arg(required_unless_present = "not_before", value_parser = NonEmptyStringValueParser::new())]
         kid: Option<String>,
         /// Also end every token, family of refresh tokens and session that was issued before: now,
@@ -166,7 +166,7 @@ pub(crate) struct DeploymentArgs {
     /// The configuration file. By default, postern.toml in the current folder, or the built-in one.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The URL of a store that another program serves (`postern store`), in place of its own.
+    /// The URL of a store that another program serves (`postern-local store`), in place of its own.
     #[arg(long, value_name = "URL", value_parser = store_url)]
     store: Option<String>,
     /// Sign this user in and show their session.
@@ -221,7 +221,8 @@ fn store_url(text: &str) -> Result<String, String> {
     if uri.as_ref().is_some_and(is_url) {
         Ok(text.to_owned())
     } else {
-        Err("expected the URL that `postern store` prints, such as http://127.0.0.1:9000".into())
+        Err("expected the URL that `postern-local store` prints, such as http://127.0.0.1:9000"
+            .into())
     }
 }
 

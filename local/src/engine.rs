@@ -86,8 +86,8 @@ impl Engine {
         Ok(Self { url, access_key, database: Some(database), tasks: vec![server] })
     }
 
-    /// Returns a store that another program serves, such as `postern store`. Several programs can
-    /// share one. Its access key is in the environment, as for every SDK of AWS.
+    /// Returns a store that another program serves, such as `postern-local store`. Several programs
+    /// can share one. Its access key is in the environment, as for every SDK of AWS.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the environment contains no access key.
@@ -95,7 +95,7 @@ impl Engine {
         let given = EnvironmentVariableCredentialsProvider::new().provide_credentials().await;
         let access_key = given.map_err(|_| {
             Error::Invalid(format!(
-                "the store at {url} needs an access key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY as `postern store` prints them"
+                "the store at {url} needs an access key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY as `postern-local store` prints them"
             ))
         })?;
         let access_key = Secret::new(access_key.access_key_id().to_owned());

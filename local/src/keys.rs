@@ -133,7 +133,7 @@ impl KeyFile {
         match rotation::drop_key(secrets, kid, &algorithms, &plan, random)? {
             DropKey::Dropped(next) => Ok(*next),
             DropKey::Unknown => Err(Error::Invalid(format!(
-                "{} contains no key {kid}: `postern keys list` shows its keys",
+                "{} contains no key {kid}: `postern-local keys list` shows its keys",
                 self.path.display()
             ))),
             DropKey::Ambiguous(kinds) => {

@@ -1,4 +1,4 @@
-//! The program `postern`: Postern on this machine.
+//! The program `postern-local`: Postern on this machine.
 
 mod arguments;
 mod output;

@@ -1,5 +1,5 @@
 //! Where this program prints. Unlike the macros of the standard library, it does not panic if
-//! nobody reads: `postern keys list | head -1`.
+//! nobody reads: `postern-local keys list | head -1`.
 
 use std::{
     fmt,
@@ -39,7 +39,7 @@ pub(crate) fn print(text: fmt::Arguments<'_>) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(PIPE_CLOSED),
         Err(error) => {
-            print_to_stderr(format_args!("postern: writing to standard output: {error}\n"));
+            print_to_stderr(format_args!("postern-local: writing to standard output: {error}\n"));
             process::exit(1)
         }
     }

@@ -217,7 +217,7 @@ fn store_unavailable(store: Option<&str>, error: Error) -> Error {
     match (store, error) {
         (Some(url), Error::FirstOrganization { status: StatusCode::SERVICE_UNAVAILABLE, .. }) => {
             Error::Invalid(format!(
-                "the store at {url} does not answer, or refuses the access key: start `postern \
+                "the store at {url} does not answer, or refuses the access key: start `postern-local \
                  store`, and set --store and the variables to what it prints"
             ))
         }

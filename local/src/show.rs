@@ -21,7 +21,7 @@ use crate::output;
 
 /// Prints a failure and its cause.
 pub(crate) fn print_error(error: &Error) {
-    output::to_stderr!("postern: {error}");
+    output::to_stderr!("postern-local: {error}");
 }
 
 /// Prints a line about a request to a protected API.

@@ -93,7 +93,7 @@ impl StoreApi {
             return Err(Refused::new(400, "MissingAuthenticationTokenException", message));
         };
         if !Digest::of(presented.as_bytes()).matches(&self.access_key) {
-            let message = "the access key is not that of this start: `postern store` prints it as AWS_ACCESS_KEY_ID, and the ready file contains it";
+            let message = "the access key is not that of this start: `postern-local store` prints it as AWS_ACCESS_KEY_ID, and the ready file contains it";
             return Err(Refused::new(400, "UnrecognizedClientException", message));
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! The file of a local deployment's secret: what `postern keys` changes in it, and what a start
-//! adds.
+//! The file of a local deployment's secret: what `postern-local keys` changes in it, and what a
+//! start adds.
 
 use std::{
     fs,

@@ -264,7 +264,7 @@ async fn events_for_others_are_refused() {
     }
     let elsewhere = World::new().await;
     let answer = functions::rotate_signing_key::handle(&elsewhere.app, json!({"action": "list"}));
-    assert!(answer.await.unwrap_err().to_string().contains("use `postern keys`"));
+    assert!(answer.await.unwrap_err().to_string().contains("use `postern-local keys`"));
 }
 
 #[tokio::test]

@@ -407,16 +407,16 @@ fn a_release_contains_the_program_that_creates_the_secrets() {
     let workflow = read(".github/workflows/release.yml");
     let job = workflow.split("\n  build:\n").nth(1).unwrap().split("\n  sbom:\n").next().unwrap();
     let steps = [
-        "--package local --bin postern --lambda-dir \"$RUNNER_TEMP/program\"",
-        "\"$RUNNER_TEMP/program/postern/bootstrap\" \"$bundle/postern\"",
+        "--package local --bin postern-local --lambda-dir \"$RUNNER_TEMP/program\"",
+        "\"$RUNNER_TEMP/program/postern-local/bootstrap\" \"$bundle/postern-local\"",
         "gzip -9 -n >\"$RUNNER_TEMP/assets/",
-        "./postern secret --out ",
+        "./postern-local secret --out ",
     ];
     let places: Vec<_> =
         steps.iter().map(|step| job.find(step).unwrap_or_else(|| panic!("no {step}"))).collect();
     assert!(places.is_sorted(), "{places:?}");
     assert!(workflow.contains("{functions,local}/*_bin_"), "the program is part of the SBOM");
-    assert!(read("docs/deploying.md").contains("./postern secret --out ."));
+    assert!(read("docs/deploying.md").contains("./postern-local secret --out ."));
 }
 
 /// What a deployment behind a proxy needs: docs/deploying.md.

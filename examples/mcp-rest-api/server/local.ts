@@ -1,4 +1,4 @@
-// The server on a laptop: http://127.0.0.1:3000/mcp, behind `postern protect --mcp`.
+// The server on a laptop: http://127.0.0.1:3000/mcp, behind `postern-local protect --mcp`.
 import { createServer } from "node:http";
 import { localhostHostValidation, localhostOriginValidation, toNodeHandler } from "@modelcontextprotocol/node";
 import { mcp } from "./server.ts";

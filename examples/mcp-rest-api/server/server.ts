@@ -4,7 +4,7 @@ import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
 // What was authorized: members of the authorizer's context (docs/protect-your-api.md).
 const CALLER = ["user_id", "kind", "org_id", "client_id", "scopes", "resource"];
 
-/** The headers for members of the context have these names, as those of `postern protect` do. */
+/** The headers for members of the context have these names, as those of `postern-local protect` do. */
 export const headerName = (member: string) => `x-postern-${member.replaceAll("_", "-")}`;
 
 export const mcp = createMcpHandler(({ requestInfo }) => {

@@ -74,7 +74,7 @@ fn an_invalid_setting_is_reported_with_the_file_that_contains_it() {
     let wrong = "brand is \"Acme\"; it must be 2 to 8 letters from a to z\n";
     for command in [&["serve"][..], &["protect", "http://127.0.0.1:1"]] {
         let message = refused(&[command, &IN_MEMORY].concat(), folder.path(), &[]);
-        assert!(message.starts_with("postern: postern.toml: "), "{message}");
+        assert!(message.starts_with("postern-local: postern.toml: "), "{message}");
         assert!(message.contains("line 1") && message.ends_with(wrong), "{message}");
     }
     for text in [
@@ -91,12 +91,12 @@ fn an_invalid_setting_is_reported_with_the_file_that_contains_it() {
         fs::write(folder.path().join("mine.toml"), text).unwrap();
         let arguments = [&IN_MEMORY[..], &["--config", "mine.toml"]].concat();
         let message = refused(&arguments, folder.path(), &[]);
-        assert!(message.starts_with("postern: mine.toml: "), "{text}: {message}");
+        assert!(message.starts_with("postern-local: mine.toml: "), "{text}: {message}");
         assert!(!message.contains("postern.toml"), "{text}: {message}");
     }
     let arguments = [&IN_MEMORY[..], &["--config", "missing.toml"]].concat();
     let message = refused(&arguments, folder.path(), &[]);
-    assert!(message.starts_with("postern: cannot read missing.toml: "), "{message}");
+    assert!(message.starts_with("postern-local: cannot read missing.toml: "), "{message}");
 }
 
 #[test]
@@ -129,8 +129,9 @@ fn an_unusable_secret_is_reported_with_its_file_and_not_printed() {
             fs::write(file, text).unwrap();
             let message = refused(&arguments, folder.path(), &variables);
             let place = file.display();
-            let expected =
-                format!("postern: {place}: the deployment's secret cannot be used: {sentence}\n");
+            let expected = format!(
+                "postern-local: {place}: the deployment's secret cannot be used: {sentence}\n"
+            );
             assert_eq!(message, expected);
         }
     }
@@ -143,8 +144,7 @@ fn a_secret_that_a_setting_names_and_that_is_missing_is_reported_with_the_line()
     fs::write(folder.path().join("mine.toml"), toml).unwrap();
     let arguments = [&IN_MEMORY[..], &["--config", "mine.toml"]].concat();
     let message = refused(&arguments, folder.path(), &[]);
-    let expected =
-        "postern: mine.toml, line 4: secret_ref = \"github\": the member \"github\" of refs in";
+    let expected = "postern-local: mine.toml, line 4: secret_ref = \"github\": the member \"github\" of refs in";
     let in_memory = "the deployment's secret (in memory: set POSTERN_SECRET_FILE to a file that \
                      contains it) is missing: add it\n";
     assert!(message.starts_with(expected) && message.ends_with(in_memory), "{message}");
@@ -163,7 +163,7 @@ fn an_invalid_variable_is_not_blamed_on_the_file() {
         ("POSTERN_SECRET_ARN", "arn:x", "POSTERN_SECRET_ARN works only in AWS"),
     ] {
         let message = refused(&IN_MEMORY, folder.path(), &[(name, value)]);
-        assert!(message.starts_with(&format!("postern: {sentence}")), "{message}");
+        assert!(message.starts_with(&format!("postern-local: {sentence}")), "{message}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! `postern invoke`: events for a function, as `cargo lambda invoke` and `sam local invoke` take
-//! them.
+//! `postern-local invoke`: events for a function, as `cargo lambda invoke` and `sam local
+//! invoke` take them.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,4 @@
-//! `postern keys`: the keys of a data folder.
+//! `postern-local keys`: the keys of a data folder.
 
 use std::{
     path::Path,
@@ -7,7 +7,7 @@ use std::{
 
 use super::started::{RunningProgram, curl};
 
-/// Runs `postern keys`; returns what it prints, or its error.
+/// Runs `postern-local keys`; returns what it prints, or its error.
 fn keys(folder: &Path, arguments: &[&str]) -> Result<String, String> {
     let output =
         Command::new(super::PROGRAM).arg("keys").args(arguments).current_dir(folder).output();

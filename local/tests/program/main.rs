@@ -20,7 +20,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 use serde_json::{Value, json};
 use started::{IN_MEMORY, RunningProgram, curl, refused, rejected_options};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_postern");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_postern-local");
 
 #[test]
 fn a_first_start_prints_a_working_key_and_four_commands_that_work() {
@@ -200,7 +200,7 @@ fn a_port_in_use_is_named() {
     let listen = ["--data", ":memory:", "--listen", &address];
     for command in [&["serve"][..], &["store"], &["protect", "http://127.0.0.1:1"]] {
         let message = refused(&[command, &listen].concat(), folder.path(), &[]);
-        assert!(message.starts_with(&format!("postern: listening on {address}: ")));
+        assert!(message.starts_with(&format!("postern-local: listening on {address}: ")));
         assert!(message.ends_with("; choose another port with --listen\n"), "{message}");
     }
 }
@@ -488,7 +488,8 @@ fn the_help_of_a_command_names_the_program_and_only_its_own_options() {
     let users = ["--sign-in", "--role", "--show-operator-key", "--config"];
     for (command, expected) in [(&[][..], true), (&["serve"], true), (&["store"], false)] {
         let text = help(command);
-        let usage = ["Usage: postern"].iter().chain(command).copied().collect::<Vec<_>>().join(" ");
+        let usage =
+            ["Usage: postern-local"].iter().chain(command).copied().collect::<Vec<_>>().join(" ");
         assert!(text.contains(&usage), "{text}");
         assert!(text.contains("such as 127.0.0.1:9502, or only the port"), "{text}");
         for option in users {
@@ -504,7 +505,7 @@ fn the_error_for_an_option_names_a_valid_value() {
         (&["--sign-in", "key_01h455vb4pex5vsknk084sn02q"][..], "expected the id of a user"),
         (&["--sign-in", "github|octocat"], "github| and a number"),
         (&["--sign-in", "usr_1"], "expected the id of a user"),
-        (&["--store", "abc"], "expected the URL that `postern store` prints"),
+        (&["--store", "abc"], "expected the URL that `postern-local store` prints"),
         (&["--store", "127.0.0.1:9000"], "such as http://127.0.0.1:9000"),
         (&["--port", "9805"], "use --listen 9805"),
     ] {
@@ -519,6 +520,7 @@ fn a_user_who_does_not_exist_is_not_signed_in() {
     let user = "usr_01h455vb4pex5vsknk084sn02q";
     let arguments = [&IN_MEMORY[..], &["--sign-in", user]].concat();
     let message = refused(&arguments, folder.path(), &[]);
-    let expected = format!("postern: there is no user {user}: create one with POST /v1/users\n");
+    let expected =
+        format!("postern-local: there is no user {user}: create one with POST /v1/users\n");
     assert_eq!(message, expected);
 }

@@ -70,7 +70,7 @@ fn every_command_of_the_page_about_the_api_works_as_printed() {
 /// The options that pages give the program exist, and their values are valid.
 #[test]
 fn the_program_accepts_the_options_that_pages_give_it() {
-    let command = Regex::new(r"(?:cargo run -p local --|\./postern) ([^`#>\n]+)").unwrap();
+    let command = Regex::new(r"(?:cargo run -p local --|\./postern-local) ([^`#>\n]+)").unwrap();
     let mut found = 0;
     for file in pages() {
         for given in command.captures_iter(&std::fs::read_to_string(&file).unwrap()) {

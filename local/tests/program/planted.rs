@@ -35,8 +35,10 @@ fn a_folder_or_file_that_others_can_write_is_not_used() {
             set_mode(path, mode | by_others);
             for command in [&serve(data)[..], &["store", "--data", data.to_str().unwrap()]] {
                 let message = refused(command, folder.path(), &[]);
-                let sentence =
-                    format!("postern: other users can write to {}, and could", path.display());
+                let sentence = format!(
+                    "postern-local: other users can write to {}, and could",
+                    path.display()
+                );
                 assert!(message.starts_with(&sentence), "{message}");
             }
         }
@@ -56,7 +58,7 @@ fn a_folder_or_file_of_another_user_is_not_used() {
         let owner = fs::metadata(path).unwrap().uid();
         chown(path, Some(12_345), None).unwrap();
         let message = refused(&serve(data), folder.path(), &[]);
-        let sentence = format!("postern: {} belongs to another user, who", path.display());
+        let sentence = format!("postern-local: {} belongs to another user, who", path.display());
         assert!(message.starts_with(&sentence), "{message}");
         chown(path, Some(owner), None).unwrap();
     }
@@ -100,7 +102,7 @@ fn a_secret_that_others_could_have_written_is_not_used() {
         set_mode(&file, 0o600 | by_others);
         let message = refused(&serve(&data), folder.path(), &variables);
         let sentence = format!(
-            "postern: other users can write to {0}, and could have put secrets there: name another file with POSTERN_SECRET_FILE, or run `chmod go-w {0}` if all of its content is your own\n",
+            "postern-local: other users can write to {0}, and could have put secrets there: name another file with POSTERN_SECRET_FILE, or run `chmod go-w {0}` if all of its content is your own\n",
             file.display()
         );
         assert_eq!(message, sentence);
@@ -109,7 +111,7 @@ fn a_secret_that_others_could_have_written_is_not_used() {
     if chown(&file, Some(12_345), None).is_ok() {
         let message = refused(&serve(&data), folder.path(), &variables);
         let sentence = format!(
-            "postern: {} belongs to another user, who could have put secrets there: name another file with POSTERN_SECRET_FILE\n",
+            "postern-local: {} belongs to another user, who could have put secrets there: name another file with POSTERN_SECRET_FILE\n",
             file.display()
         );
         assert_eq!(message, sentence);
@@ -124,7 +126,8 @@ fn a_file_in_place_of_the_folder_or_of_the_database_is_named() {
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
     let message = refused(&serve(&file), folder.path(), &[]);
-    let expected = format!("postern: {} is a file: name a folder with --data\n", file.display());
+    let expected =
+        format!("postern-local: {} is a file: name a folder with --data\n", file.display());
     assert_eq!(message, expected);
 
     let data = folder.path().join("data");
@@ -132,7 +135,8 @@ fn a_file_in_place_of_the_folder_or_of_the_database_is_named() {
     let database = data.join("postern.db");
     fs::write(&database, "a text that is not a database").unwrap();
     let message = refused(&serve(&data), folder.path(), &[]);
-    let sentence = format!("postern: {} is not a store of this program: ", database.display());
+    let sentence =
+        format!("postern-local: {} is not a store of this program: ", database.display());
     assert!(message.starts_with(&sentence), "{message}");
     assert_eq!(fs::read_to_string(&database).unwrap(), "a text that is not a database");
 }

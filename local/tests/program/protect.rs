@@ -404,7 +404,8 @@ fn the_error_for_an_option_of_protect_names_a_valid_value() {
     }
     let options = ["--event", "rest-request", "--route", "GET /orders"];
     let message = refused(&[&protect[..], &options].concat(), folder.path(), &[]);
-    let sentence = "postern: --route is only for HTTP APIs: remove it, or use --event http-2.0\n";
+    let sentence =
+        "postern-local: --route is only for HTTP APIs: remove it, or use --event http-2.0\n";
     assert_eq!(message, sentence);
 }
 
@@ -413,7 +414,7 @@ fn a_cache_without_identity_sources_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = [&["protect", "http://127.0.0.1:1"], &IN_MEMORY[..], &["--cache-ttl", "60"]];
     let message = refused(&arguments.concat(), folder.path(), &[]);
-    let sentence = "postern: --cache-ttl needs what responses are cached by: add --identity-source \
+    let sentence = "postern-local: --cache-ttl needs what responses are cached by: add --identity-source \
                     X-API-Key, or list it in identity_sources of [authorizer]\n";
     assert_eq!(message, sentence);
 }
@@ -429,16 +430,16 @@ fn an_attachment_whose_answers_would_be_errors_is_refused_before_it_listens() {
     };
     let (a, key) = (["--identity-source", "Authorization"], ["--identity-source", "X-API-Key"]);
     let token = ["--event", "rest-token"];
-    let one = "postern: a TOKEN authorizer has exactly one header as its identity source: use one, \
+    let one = "postern-local: a TOKEN authorizer has exactly one header as its identity source: use one, \
                or a REQUEST authorizer\n";
     assert_eq!(refusal(&[token, a, key].concat()), one);
     let with_route_key = ["--event", "rest-request", "--identity-source", "$context.routeKey"];
     let message = refusal(&[&with_route_key, &a[..], &["--cache-ttl", "60"]].concat());
-    let sentence = "postern: --identity-source: only an HTTP API with payload 2.0 has";
+    let sentence = "postern-local: --identity-source: only an HTTP API with payload 2.0 has";
     assert!(message.starts_with(sentence), "{message}");
 
     std::fs::write(&config, "[authorizer]\nidentity_sources = [\"Authorization\"]\n").unwrap();
-    let sentence = "postern: authorization is not an identity source of the API, but \
+    let sentence = "postern-local: authorization is not an identity source of the API, but \
                     identity_sources of [authorizer] in postern.toml lists it: add it to the API, or \
                     remove it there\n";
     assert_eq!(refusal(&key), sentence);
@@ -464,7 +465,8 @@ fn an_api_to_protect_is_not_this_program() {
                 break (upstream, message);
             }
         };
-        let sentence = format!("postern: {upstream}/ is where this program listens: name the API");
+        let sentence =
+            format!("postern-local: {upstream}/ is where this program listens: name the API");
         assert!(message.starts_with(&sentence), "{message}");
     }
 }

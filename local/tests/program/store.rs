@@ -165,7 +165,7 @@ fn a_store_that_does_not_answer_is_named() {
     let variables = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "local")];
     let message = refused(&arguments, folder.path(), &variables);
     let expected = format!(
-        "postern: the store at {store} does not answer, or refuses the access key: start `postern \
+        "postern-local: the store at {store} does not answer, or refuses the access key: start `postern-local \
          store`, and set --store and the variables to what it prints\n"
     );
     assert_eq!(message, expected);

@@ -1,4 +1,4 @@
-//! The commands `postern trust lint` and `postern trust try`.
+//! The commands `postern-local trust lint` and `postern-local trust try`.
 
 use std::{
     fs,
@@ -42,7 +42,7 @@ fn lint_reads_the_file_of_the_folder_and_fails_if_a_rule_is_wrong() {
     assert!(!output.status.success() && output.stdout.is_empty());
     let message = text(&output.stderr);
     assert!(
-        message.starts_with("postern: other.toml: [[trust]] \"a\": sub = \"*\" matches"),
+        message.starts_with("postern-local: other.toml: [[trust]] \"a\": sub = \"*\" matches"),
         "{message}"
     );
 }
@@ -62,6 +62,6 @@ fn try_reads_a_token_from_the_command_line_or_from_standard_input() {
         assert!(!text(&output.stderr).contains("eyJ"), "{}", text(&output.stderr));
     }
     let output = trust(&["try", "x"], folder.path(), "");
-    assert!(text(&output.stderr).contains("postern: this is not a JWT"));
+    assert!(text(&output.stderr).contains("postern-local: this is not a JWT"));
     assert!(!folder.path().join(".postern").exists(), "nothing is stored");
 }
