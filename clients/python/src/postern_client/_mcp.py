@@ -1,0 +1,76 @@
+"""Which scopes a request to an MCP server needs, by the tool that it calls."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class McpTools:
+    """The scopes of tools by name, in which `*` stands for any characters. Every entry that matches applies."""
+
+    scopes: Mapping[str, Sequence[str]]
+
+    def of(self, tool: str) -> list[str]:
+        """Returns the scopes that a tool needs."""
+        return [scope for pattern, needed in self.scopes.items() if _matches(pattern, tool) for scope in needed]
+
+
+class InvalidMessage(ValueError):
+    """A body that is not a message of MCP, or headers that say something else."""
+
+
+def _matches(pattern: str, name: str) -> bool:
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(expression, name, re.DOTALL) is not None
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuses an object with a member twice, which another parser could read differently."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is there twice")
+    return members
+
+
+def needed_scopes(tools: McpTools, method: str | None, name: str | None, body: bytes) -> list[str]:
+    """Returns the scopes that the body needs. The body decides, because it is what the server executes.
+
+    `method` and `name` are the headers `Mcp-Method` and `Mcp-Name`. If they say something else, the request is
+    refused, as the specification demands.
+
+    # Errors
+
+    `InvalidMessage`
+    """
+    try:
+        parsed = json.loads(body, object_pairs_hook=_no_twins)
+    except (ValueError, RecursionError):
+        raise InvalidMessage("The body is not a JSON-RPC message.") from None
+    messages = parsed if isinstance(parsed, list) else [parsed]
+    if not messages:
+        raise InvalidMessage("The body is not a JSON-RPC message.")
+    return list(dict.fromkeys(scope for message in messages for scope in _of_message(tools, method, name, message)))
+
+
+def _of_message(tools: McpTools, method: str | None, name: str | None, message: Any) -> list[str]:
+    if not isinstance(message, dict) or not (
+        isinstance(message.get("method"), str) or {"result", "error"} & set(message)
+    ):
+        raise InvalidMessage("The body is not a JSON-RPC message.")
+    called = message.get("method")
+    parameters = message.get("params")
+    about = parameters.get("name", parameters.get("uri")) if isinstance(parameters, dict) else None
+    if method and method != called:
+        raise InvalidMessage("The header Mcp-Method differs from the body.")
+    if name and name != about:
+        raise InvalidMessage("The header Mcp-Name differs from the body.")
+    if called != "tools/call":
+        return []
+    if not isinstance(about, str):
+        raise InvalidMessage("The call names no tool.")
+    return tools.of(about)
