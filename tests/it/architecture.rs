@@ -202,6 +202,7 @@ fn no_public_type_name_means_two_things_in_one_crate() {
     for (folder, known) in [
         ("shared/src", ["ApiKey", "Session"]),
         ("functions/src", ["LoginPage", "CredentialPage"]),
+        ("client/src", ["Session", "Issuer"]),
         ("local/src", ["Engine", "Gateway"]),
         ("tests/src", ["World", "Issuer"]),
         ("e2e/src", ["Environment", "Target"]),
@@ -220,8 +221,16 @@ fn names_of_tests_are_short() {
         Regex::new(r"#\[(?:tokio::)?test[^\n]*\n(?:\s*#\[[^\n]*\n)*\s*(?:async )?fn (\w+)\(");
     let test = test.unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folders =
-        ["shared/src", "functions/src", "local/src", "local/tests", "tests/it", "e2e/src"];
+    let folders = [
+        "shared/src",
+        "functions/src",
+        "client/src",
+        "client/tests",
+        "local/src",
+        "local/tests",
+        "tests/it",
+        "e2e/src",
+    ];
     let mut count = 0;
     for path in folders.iter().flat_map(|folder| files(&root.join(folder))) {
         for found in test.captures_iter(&fs::read_to_string(&path).unwrap()) {
@@ -230,6 +239,27 @@ fn names_of_tests_are_short() {
         }
     }
     assert!(count > 800, "{count} tests: this test checks nothing");
+}
+
+#[test]
+fn the_client_uses_no_other_crate_of_the_workspace() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../client/Cargo.toml");
+    let manifest: toml::Value = toml::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
+    let dependencies = manifest["dependencies"].as_table().unwrap();
+    assert!(dependencies.contains_key("oauth2"), "this test checks nothing");
+    for ours in ["postern", "functions", "local", "tests", "e2e"] {
+        assert!(!dependencies.contains_key(ours), "client uses {ours}, and could not be published");
+    }
+}
+
+#[test]
+fn only_the_context_of_the_client_reads_time_randomness_and_the_environment() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../client/src");
+    for word in ["SystemTime::now", "Instant::now", "getrandom::", "std::env"] {
+        for path in files(Path::new(folder)).iter().filter(|path| code(path).contains(word)) {
+            assert!(path.ends_with("client/src/context.rs"), "{} names {word}", path.display());
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! The HTTP client, and the attempts at an endpoint.
+
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode, header::RETRY_AFTER};
+use reqwest::redirect::Policy;
+
+use crate::{Context, Error, ErrorCode, Result};
+
+const USER_AGENT: &str = concat!("postern-client-rust/", env!("CARGO_PKG_VERSION"));
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The attempts, each with its own timeout, and how long all of them can take. A server with a
+/// window for repetitions of 10 seconds recognizes the last of them as one.
+const ATTEMPTS: usize = 3;
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const ALL_ATTEMPTS: Duration = Duration::from_secs(9);
+const LAST_BEGINNING: Duration = Duration::from_secs(6);
+const WAITS: [Duration; ATTEMPTS - 1] = [Duration::from_millis(200), Duration::from_millis(500)];
+/// The longest `Retry-After` that is waited for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3);
+/// The largest answer that is read.
+const LARGEST_ANSWER: usize = 1024 * 1024;
+
+/// The HTTP client. It follows no redirects: a token would go along.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpClient {
+    pub(crate) client: reqwest::Client,
+    pub(crate) attempt_timeout: Duration,
+}
+
+/// Whether a request is sent again after an answer that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repetition {
+    Always,
+    /// Only if the server has not handled it: what it has can be used once.
+    IfNotHandled,
+}
+
+/// Why an attempt has no usable answer.
+#[derive(Debug)]
+pub(crate) enum AttemptError {
+    Failed(reqwest::Error),
+    TimedOut,
+    TooLarge,
+    Status(StatusCode),
+}
+
+impl HttpClient {
+    pub(crate) fn new() -> Result<Self> {
+        let client = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| {
+                let message = format!("This machine cannot make TLS connections: {error}.");
+                Error::with_source(ErrorCode::ServerUnavailable, message, error)
+            })?;
+        Ok(Self { client, attempt_timeout: ATTEMPT_TIMEOUT })
+    }
+
+    /// Sends a request once, and returns every answer.
+    async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+        timeout: Duration,
+    ) -> Result<Response<Vec<u8>>, AttemptError> {
+        let exchange = async {
+            let request = reqwest::Request::try_from(request).map_err(AttemptError::Failed)?;
+            let mut answer = self.client.execute(request).await.map_err(AttemptError::Failed)?;
+            let mut body = Vec::new();
+            while let Some(chunk) = answer.chunk().await.map_err(AttemptError::Failed)? {
+                if body.len() + chunk.len() > LARGEST_ANSWER {
+                    return Err(AttemptError::TooLarge);
+                }
+                body.extend_from_slice(&chunk);
+            }
+            let mut response = Response::new(body);
+            *response.status_mut() = answer.status();
+            std::mem::swap(response.headers_mut(), answer.headers_mut());
+            Ok(response)
+        };
+        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(AttemptError::TimedOut))
+    }
+}
+
+impl AttemptError {
+    /// Returns what happened, after the word "it".
+    fn reason(&self) -> String {
+        match self {
+            Self::Failed(error) if error.is_connect() => "it cannot be reached".into(),
+            Self::Failed(_) => "its answer did not arrive".into(),
+            Self::TimedOut => "it did not answer in time".into(),
+            Self::TooLarge => "its answer is too large".into(),
+            Self::Status(status) => format!("it answered {}", status.as_u16()),
+        }
+    }
+}
+
+impl Context {
+    /// Sends a request up to three times, byte for byte the same, until the server answers it. An
+    /// answer of 400 to 499 is an answer, except for a 429 that ends soon.
+    pub(crate) async fn send(
+        &self,
+        request: &Request<Vec<u8>>,
+        repetition: Repetition,
+    ) -> Result<Response<Vec<u8>>> {
+        let begun = self.system.elapsed();
+        let spent = || self.system.elapsed().saturating_sub(begun);
+        let mut waits = WAITS.into_iter();
+        loop {
+            let timeout = self.http.attempt_timeout.min(ALL_ATTEMPTS.saturating_sub(spent()));
+            let sent = self.http.send(request.clone(), timeout).await;
+            let (error, retry_after) =
+                match sent.map_err(|error| (error, None)).and_then(unless_busy) {
+                    Ok(response) => return Ok(response),
+                    Err(failed) => failed,
+                };
+            let usual = waits.next().map(|wait| self.with_jitter(wait));
+            let wait = usual.map(|usual| retry_after.unwrap_or(usual));
+            let is_in_time = |wait: &Duration| spent() + *wait <= LAST_BEGINNING;
+            let is_repeated = is_repeated(&error, retry_after, repetition);
+            match wait.filter(is_in_time).filter(|_| is_repeated) {
+                Some(wait) => self.system.sleep(wait).await,
+                None => return Err(unavailable(request, error, retry_after)),
+            }
+        }
+    }
+
+    /// Sends a request once. The caller asks again by itself.
+    pub(crate) async fn send_once(&self, request: &Request<Vec<u8>>) -> Result<Response<Vec<u8>>> {
+        let sent = self.http.send(request.clone(), self.http.attempt_timeout).await;
+        sent.map_err(|error| (error, None))
+            .and_then(unless_busy)
+            .map_err(|(error, retry_after)| unavailable(request, error, retry_after))
+    }
+}
+
+/// Returns the answer, unless it says that the server cannot answer now; then also how long to
+/// wait, if it says so.
+fn unless_busy(
+    response: Response<Vec<u8>>,
+) -> Result<Response<Vec<u8>>, (AttemptError, Option<Duration>)> {
+    let status = response.status();
+    if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
+        return Ok(response);
+    }
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let wait = seconds.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    let is_throttled = status == StatusCode::TOO_MANY_REQUESTS;
+    Err((AttemptError::Status(status), wait.filter(|_| is_throttled)))
+}
+
+/// Reports whether a failed attempt is repeated. After a 429 it is only if the server says that it
+/// answers again soon.
+fn is_repeated(
+    error: &AttemptError,
+    retry_after: Option<Duration>,
+    repetition: Repetition,
+) -> bool {
+    match error {
+        AttemptError::Failed(error) => repetition == Repetition::Always || error.is_connect(),
+        AttemptError::TimedOut => repetition == Repetition::Always,
+        AttemptError::TooLarge => false,
+        AttemptError::Status(StatusCode::TOO_MANY_REQUESTS) => {
+            retry_after.is_some_and(|wait| wait <= LONGEST_RETRY_AFTER)
+        }
+        AttemptError::Status(_) => true,
+    }
+}
+
+fn unavailable(
+    request: &Request<Vec<u8>>,
+    error: AttemptError,
+    retry_after: Option<Duration>,
+) -> Error {
+    let uri = request.uri();
+    let place = format!(
+        "{}://{}{}",
+        uri.scheme_str().unwrap_or("https"),
+        uri.host().unwrap_or_default(),
+        uri.port().map(|port| format!(":{port}")).unwrap_or_default()
+    );
+    let later = match retry_after {
+        Some(wait) => format!("in {} seconds", wait.as_secs()),
+        None => "later".to_owned(),
+    };
+    let message = format!(
+        "{place}{} is not available: {}. Try again {later}; nothing was changed here.",
+        uri.path(),
+        error.reason()
+    );
+    let code = ErrorCode::ServerUnavailable;
+    match error {
+        AttemptError::Failed(error) => Error::with_source(code, message, error.without_url()),
+        AttemptError::TimedOut | AttemptError::TooLarge | AttemptError::Status(_) => {
+            Error::new(code, message)
+        }
+    }
+}

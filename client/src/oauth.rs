@@ -1,0 +1,387 @@
+//! Requests to an authorization server. The `oauth2` crate writes them and parses the answers.
+
+use std::{fmt::Display, pin::Pin};
+
+use http::{Request, StatusCode, header};
+use oauth2::{
+    AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EndpointNotSet,
+    EndpointSet, ErrorResponseType, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl,
+    RefreshToken, RequestTokenError, Scope, StandardErrorResponse, StandardRevocableToken,
+    TokenResponse as _,
+    basic::{
+        BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+        BasicTokenResponse, BasicTokenType,
+    },
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::{
+    AccessToken, Context, Error, ErrorCode, Issuer, Result, ServerMetadata, TokenRequest, discover,
+    http_client::Repetition,
+};
+
+/// How long a token lives whose answer does not say so, in seconds.
+const USUAL_LIFETIME_S: u64 = 300;
+/// The longest part of a server's description that is shown. A longer word could be a token.
+const LONGEST_DESCRIPTION: usize = 300;
+const LONGEST_WORD: usize = 60;
+
+/// An authorization server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) context: Context,
+    pub(crate) issuer: Issuer,
+    metadata: OnceCell<ServerMetadata>,
+}
+
+/// A client of an authorization server.
+#[derive(Clone, Debug)]
+pub(crate) struct OauthClient {
+    pub(crate) id: String,
+    pub(crate) secret: Option<SecretString>,
+}
+
+/// What a token endpoint issued.
+#[derive(Debug)]
+pub(crate) struct IssuedTokens {
+    pub(crate) access_token: AccessToken,
+    /// When the token was obtained and when it expires, in seconds since 1970.
+    pub(crate) obtained_at: i64,
+    pub(crate) expires_at: i64,
+    pub(crate) refresh_token: Option<SecretString>,
+}
+
+type TokenClient = Client<
+    BasicErrorResponse,
+    BasicTokenResponse,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+impl OauthClient {
+    pub(crate) fn public(id: &str) -> Self {
+        Self { id: id.to_owned(), secret: None }
+    }
+
+    pub(crate) fn at(&self, metadata: &ServerMetadata) -> TokenClient {
+        let client = Client::new(ClientId::new(self.id.clone()))
+            .set_token_uri(metadata.token_endpoint.clone())
+            .set_auth_type(AuthType::BasicAuth);
+        match &self.secret {
+            Some(secret) => {
+                client.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
+            }
+            None => client,
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn new(context: &Context, issuer: &Issuer) -> Self {
+        let metadata = OnceCell::new();
+        Self { context: context.clone(), issuer: issuer.clone(), metadata }
+    }
+
+    /// Returns the metadata, which is fetched once.
+    pub(crate) async fn metadata(&self) -> Result<&ServerMetadata> {
+        self.metadata.get_or_try_init(|| discover(&self.context, &self.issuer)).await
+    }
+
+    /// Exchanges a refresh token (RFC 6749 §6).
+    pub(crate) async fn refresh(
+        &self,
+        client: &OauthClient,
+        refresh_token: &SecretString,
+        wanted: &TokenRequest,
+    ) -> Result<IssuedTokens> {
+        let client = client.at(self.metadata().await?);
+        let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
+        let mut request = client.exchange_refresh_token(&token).add_scopes(scopes(wanted));
+        if let Some(resource) = &wanted.resource {
+            request = request.add_extra_param("resource", resource);
+        }
+        let answer = request.request_async(&self.http(Repetition::Always)).await;
+        self.issued(answer.map_err(|error| self.refused(error))?)
+    }
+
+    /// Authenticates as a client (RFC 6749 §4.4).
+    pub(crate) async fn client_credentials(
+        &self,
+        client: &OauthClient,
+        wanted: &TokenRequest,
+    ) -> Result<IssuedTokens> {
+        let client = client.at(self.metadata().await?);
+        let mut request = client.exchange_client_credentials().add_scopes(scopes(wanted));
+        if let Some(resource) = &wanted.resource {
+            request = request.add_extra_param("resource", resource);
+        }
+        let answer = request.request_async(&self.http(Repetition::Always)).await;
+        self.issued(answer.map_err(|error| self.refused(error))?)
+    }
+
+    /// Redeems an authorization code (RFC 6749 §4.1.3, RFC 7636).
+    pub(crate) async fn redeem_code(
+        &self,
+        client: &OauthClient,
+        code: String,
+        redirect_uri: RedirectUrl,
+        verifier: PkceCodeVerifier,
+        resource: Option<&str>,
+    ) -> Result<IssuedTokens> {
+        let client = client.at(self.metadata().await?).set_redirect_uri(redirect_uri);
+        let mut request =
+            client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(verifier);
+        if let Some(resource) = resource {
+            request = request.add_extra_param("resource", resource);
+        }
+        let answer = request.request_async(&self.http(Repetition::IfNotHandled)).await;
+        self.issued(answer.map_err(|error| self.refused(error))?)
+    }
+
+    /// Exchanges the token of a workload (RFC 7523 §2.1), which the `oauth2` crate has no request
+    /// for.
+    pub(crate) async fn jwt_bearer(
+        &self,
+        assertion: &SecretString,
+        wanted: &TokenRequest,
+    ) -> Result<IssuedTokens> {
+        let form = [
+            ("grant_type", Some("urn:ietf:params:oauth:grant-type:jwt-bearer")),
+            ("assertion", Some(assertion.expose_secret())),
+            ("scope", wanted.scope.as_deref()),
+            ("resource", wanted.resource.as_deref()),
+        ];
+        let endpoint = &self.metadata().await?.token_endpoint;
+        let request = form_request(endpoint.as_str(), &form)?;
+        // A token of a workload is accepted once: after a lost answer it would be refused.
+        let answer = self.answered(self.context.send_once(&request).await?)?;
+        if answer.status() != StatusCode::OK {
+            let refusal = serde_json::from_slice::<BasicErrorResponse>(answer.body());
+            return Err(refusal.map_or_else(
+                |_| self.unexpected("its error is not valid"),
+                |refusal| self.refused(RequestTokenError::ServerResponse(refusal)),
+            ));
+        }
+        let tokens = serde_json::from_slice(answer.body());
+        self.issued(tokens.map_err(|_| self.unexpected("its tokens are not valid"))?)
+    }
+
+    /// Revokes a refresh token (RFC 7009), and reports whether the server has an endpoint for it.
+    pub(crate) async fn revoke(&self, client: &OauthClient, token: &SecretString) -> Result<bool> {
+        let Some(endpoint) = &self.metadata().await?.revocation_endpoint else {
+            return Ok(false);
+        };
+        let form = [
+            ("token", Some(token.expose_secret())),
+            ("token_type_hint", Some("refresh_token")),
+            ("client_id", Some(&*client.id)),
+        ];
+        let request = form_request(endpoint.as_str(), &form)?;
+        let answer = self.context.send(&request, Repetition::Always).await?;
+        if answer.status().is_success() {
+            return Ok(true);
+        }
+        let message = format!("{endpoint} answered {}.", answer.status().as_u16());
+        Err(Error::new(ErrorCode::InvalidResponse, message))
+    }
+
+    /// Returns what a token endpoint issued, if it is a bearer token.
+    pub(crate) fn issued(&self, answer: BasicTokenResponse) -> Result<IssuedTokens> {
+        if !matches!(answer.token_type(), BasicTokenType::Bearer) {
+            let message = format!(
+                "{} issued a token with the token_type {}, and this client can only use Bearer.",
+                self.issuer,
+                shown(answer.token_type().as_ref())
+            );
+            return Err(Error::new(ErrorCode::InvalidResponse, message));
+        }
+        let lifetime_s =
+            answer.expires_in().map_or(USUAL_LIFETIME_S, |lifetime| lifetime.as_secs());
+        let obtained_at = self.context.unix_seconds();
+        let expires_at =
+            obtained_at.saturating_add(i64::try_from(lifetime_s).unwrap_or(i64::from(u32::MAX)));
+        let scope = answer
+            .scopes()
+            .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
+        let access_token = AccessToken {
+            value: answer.access_token().secret().clone().into(),
+            expires_at: crate::session_file::system_time(expires_at),
+            scope,
+            token_type: "Bearer".into(),
+        };
+        let refresh_token = answer.refresh_token().map(|token| token.secret().clone().into());
+        Ok(IssuedTokens { access_token, obtained_at, expires_at, refresh_token })
+    }
+
+    /// Returns the error of a request that was refused, or not answered as it should be.
+    pub(crate) fn refused<T>(
+        &self,
+        error: RequestTokenError<Error, StandardErrorResponse<T>>,
+    ) -> Error
+    where
+        T: ErrorResponseType + AsRef<str> + Display + 'static,
+    {
+        match error {
+            RequestTokenError::Request(error) => error,
+            RequestTokenError::ServerResponse(answer) => {
+                let description = answer.error_description().map(String::as_str);
+                self.refusal(answer.error().as_ref(), description)
+            }
+            RequestTokenError::Parse(error, _) => {
+                let path = error.path().to_string();
+                let inner = error.inner().to_string();
+                // Everything else that the parser says could contain a token.
+                self.unexpected(&match inner.strip_prefix("missing field ") {
+                    Some(name) => format!("its member {} is missing", before_place(name)),
+                    None if path != "." => format!("its member {path} is not valid"),
+                    None => "it is not a JSON object".to_owned(),
+                })
+            }
+            RequestTokenError::Other(_) => self.unexpected("it is not JSON"),
+        }
+    }
+
+    /// Returns the HTTP client, as the `oauth2` crate expects it.
+    pub(crate) fn http(&self, repetition: Repetition) -> Repeating<'_> {
+        Repeating { server: self, repetition }
+    }
+
+    fn unexpected(&self, why: &str) -> Error {
+        let message = format!(
+            "The answer of {} is not the one of an OAuth 2.0 server: {why}. Check the issuer, and \
+             whether a proxy answered in its place.",
+            self.issuer
+        );
+        Error::new(ErrorCode::InvalidResponse, message)
+    }
+
+    /// Returns an answer, if it is tokens or an error of OAuth 2.0.
+    fn answered(&self, answer: HttpResponse) -> Result<HttpResponse> {
+        let is_error = |body: &Value| body.get("error").is_some_and(Value::is_string);
+        let body = serde_json::from_slice(answer.body()).unwrap_or_default();
+        if answer.status() != StatusCode::OK && !is_error(&body) {
+            return Err(self.unexpected(&format!("its status is {}", answer.status().as_u16())));
+        }
+        Ok(normalized(answer, body))
+    }
+
+    /// Returns the error for a code of OAuth 2.0.
+    fn refusal(&self, code: &str, description: Option<&str>) -> Error {
+        let issuer = &self.issuer;
+        let (code, message) = match code {
+            "invalid_grant" => (
+                ErrorCode::LoginRequired,
+                format!("{issuer} no longer accepts this session. Sign in again: postern login."),
+            ),
+            "invalid_client" | "unauthorized_client" => (
+                ErrorCode::InvalidClient,
+                format!("{issuer} does not accept this client. Check its id and its secret."),
+            ),
+            "invalid_scope" => (
+                ErrorCode::InvalidScope,
+                format!("{issuer} does not grant these scopes. Request fewer, or other ones."),
+            ),
+            "invalid_target" => (
+                ErrorCode::InvalidTarget,
+                format!("{issuer} issues no tokens for this resource here. Check its URL."),
+            ),
+            "access_denied" => (
+                ErrorCode::AccessDenied,
+                format!("The request was refused at {issuer}. Start again to ask once more."),
+            ),
+            "expired_token" => (
+                ErrorCode::ExpiredToken,
+                "The code expired before it was approved. Start again for a new one.".to_owned(),
+            ),
+            other => (
+                ErrorCode::InvalidResponse,
+                format!("{issuer} refused the request ({}).", shown(other)),
+            ),
+        };
+        let description = description.map(shown).filter(|text| !text.is_empty());
+        let says = description.map(|text| format!(" The server says: {text}")).unwrap_or_default();
+        Error::new(code, format!("{message}{says}"))
+    }
+}
+
+/// The HTTP client, as the `oauth2` crate expects it.
+pub(crate) struct Repeating<'a> {
+    server: &'a Server,
+    repetition: Repetition,
+}
+
+impl<'c> AsyncHttpClient<'c> for Repeating<'_> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let answer = self.server.context.send(&request, self.repetition).await?;
+            self.server.answered(answer)
+        })
+    }
+}
+
+/// The same without repetitions, for polling, which takes every error for a reason to go on.
+pub(crate) struct Polling<'a>(pub(crate) &'a Context);
+
+impl<'c> AsyncHttpClient<'c> for Polling<'_> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let answer = self.0.send_once(&request).await?;
+            let body = serde_json::from_slice(answer.body()).unwrap_or_default();
+            Ok(normalized(answer, body))
+        })
+    }
+}
+
+/// Some servers send `expires_in` as text.
+fn normalized(mut answer: HttpResponse, mut body: Value) -> HttpResponse {
+    let lifetime = body.get("expires_in").and_then(Value::as_str);
+    if let Some(lifetime) = lifetime.and_then(|lifetime| lifetime.parse::<u64>().ok()) {
+        body["expires_in"] = lifetime.into();
+        *answer.body_mut() = body.to_string().into_bytes();
+    }
+    answer
+}
+
+/// Returns a message of the parser without the place in the text.
+fn before_place(message: &str) -> &str {
+    message.split(" at line ").next().unwrap_or(message)
+}
+
+/// Returns the scopes that are requested.
+pub(crate) fn scopes(wanted: &TokenRequest) -> impl Iterator<Item = Scope> {
+    let scope = wanted.scope.as_deref().unwrap_or_default();
+    scope.split_ascii_whitespace().map(|scope| Scope::new(scope.to_owned()))
+}
+
+fn form_request(url: &str, form: &[(&str, Option<&str>)]) -> Result<Request<Vec<u8>>> {
+    let pairs = form.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    Request::post(url)
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(body.into_bytes())
+        .map_err(|_| Error::new(ErrorCode::InvalidResponse, format!("{url} is not a valid URL.")))
+}
+
+/// Returns what a server says, without what could be a token.
+fn shown(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| {
+        let is_plain = word.len() <= LONGEST_WORD && !word.chars().any(char::is_control);
+        if is_plain { word } else { "…" }
+    });
+    words.collect::<Vec<_>>().join(" ").chars().take(LONGEST_DESCRIPTION).collect()
+}

@@ -1,0 +1,99 @@
+//! Signed requests: proof that whoever sends a credential made this request, now.
+
+use std::time::UNIX_EPOCH;
+
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    hmac,
+};
+use data_encoding::HEXLOWER;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::{AccessToken, Context, Error, ErrorCode, Result};
+
+/// The headers of a signed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Signature {
+    /// `X-Cli-Signature`.
+    pub signature: String,
+    /// `X-Cli-Timestamp`.
+    pub timestamp: String,
+    /// `X-Cli-Nonce`.
+    pub nonce: String,
+    /// `X-Cli-Content-Sha256`, for APIs behind an authorizer that does not see the body.
+    pub content_sha256: String,
+}
+
+/// Signs a request: HMAC-SHA256 with the token as key, over
+/// `timestamp:nonce:METHOD:target:hash of the body`.
+///
+/// `target` is the path and query as they are sent, `timestamp_ms` the time in milliseconds since
+/// 1970, and `nonce` 16 to 128 letters, digits, hyphens and underscores that are used once.
+pub fn sign_request(
+    token: &SecretString,
+    method: &str,
+    target: &str,
+    body: &[u8],
+    timestamp_ms: u64,
+    nonce: &str,
+) -> Signature {
+    let content_sha256 = HEXLOWER.encode(digest(&SHA256, body).as_ref());
+    let timestamp = timestamp_ms.to_string();
+    let signed = format!("{timestamp}:{nonce}:{method}:{target}:{content_sha256}");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, token.expose_secret().as_bytes());
+    let signature = HEXLOWER.encode(hmac::sign(&key, signed.as_bytes()).as_ref());
+    Signature { signature, timestamp, nonce: nonce.to_owned(), content_sha256 }
+}
+
+impl Signature {
+    /// Sets the headers.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidRequest`] if the nonce has characters that a header cannot have.
+    pub fn set_headers(&self, headers: &mut HeaderMap) -> Result<()> {
+        for (name, value) in [
+            ("x-cli-signature", &self.signature),
+            ("x-cli-timestamp", &self.timestamp),
+            ("x-cli-nonce", &self.nonce),
+            ("x-cli-content-sha256", &self.content_sha256),
+        ] {
+            let value = HeaderValue::from_str(value).map_err(|_| {
+                let message = "The nonce is not valid. Use 16 to 128 letters, digits, - and _.";
+                Error::new(ErrorCode::InvalidRequest, message)
+            })?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        Ok(())
+    }
+}
+
+/// Signs a request that is about to be sent.
+pub(crate) fn sign(
+    context: &Context,
+    token: &AccessToken,
+    request: &mut reqwest::Request,
+) -> Result<()> {
+    let body = match request.body() {
+        None => &[][..],
+        Some(body) => body.as_bytes().ok_or_else(|| {
+            let message = "A body that is a stream cannot be signed. Read it first.";
+            Error::new(ErrorCode::InvalidRequest, message)
+        })?,
+    };
+    let now = context.system.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let nonce = context.random_text()?;
+    let target = target(request.url());
+    let signature =
+        sign_request(&token.value, request.method().as_str(), &target, body, now_ms, &nonce);
+    signature.set_headers(request.headers_mut())
+}
+
+/// Returns the path and query of a URL, as they are sent.
+fn target(url: &Url) -> String {
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{}{query}", url.path())
+}

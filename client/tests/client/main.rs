@@ -1,0 +1,22 @@
+//! The client: against servers that answer as scripted, and, for sessions that processes share,
+//! against the local program.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod browser;
+mod device;
+mod discovery;
+mod files;
+mod processes;
+mod renewal;
+mod requests;
+mod scripted;
+mod signature;
+mod sources;
+mod system;
+
+/// Returns the code and the sentence of an error.
+#[track_caller]
+fn error<T: std::fmt::Debug>(outcome: postern_client::Result<T>) -> (&'static str, String) {
+    let error = outcome.unwrap_err();
+    (error.code().as_str(), error.to_string())
+}
