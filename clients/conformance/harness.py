@@ -176,7 +176,7 @@ class Harness:
                 },
                 "aws": {"AWS_ENDPOINT_URL_STS": f"{self.issuer}/__sts"},
             },
-            "pid": self.program.process.pid,
+            "data": str(self.program.folder / "data"),
         }
 
     def workload_keys(self, handler, path, _body):

@@ -134,8 +134,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         finally:
             connection.close()
 
+    def read_body(self):
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
     def handle_request(self):
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = self.read_body()
         path = self.path.split("?")[0]
         for prefix, handle in self.proxy.local_paths.items():
             if path.startswith(prefix):

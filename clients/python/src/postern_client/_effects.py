@@ -6,13 +6,14 @@ the effects. Nothing else in the package exists twice for synchronous and asynch
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -102,20 +103,49 @@ class Runtime:
     _client: httpx.Client | None = None
     _async_sleep: Callable[[float], Any] = anyio.sleep
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _busy: int = 0
+    _is_closing: bool = False
 
     def client(self) -> httpx.Client:
         """Returns the client for requests of the protocol. It follows no redirects."""
         with self._lock:
+            self._is_closing = self._is_closing and self._busy > 0
             if self._client is None:
                 options: dict[str, Any] = {"headers": HEADERS, "follow_redirects": False, "verify": certificates()}
                 self._client = httpx.Client(transport=self.transport, **options)
             return self._client
 
     def close(self) -> None:
+        """Closes the connections, once nothing that must be completed needs them."""
         with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+            self._is_closing = True
+            self._close_if_idle()
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Keeps the connections open meanwhile."""
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+                self._close_if_idle()
+
+    @contextlib.contextmanager
+    def closing_on_error(self) -> Iterator[None]:
+        """Closes the connections if there will be no session that does."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _close_if_idle(self) -> None:
+        if self._is_closing and self._busy == 0 and self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 def _options(effect: Send) -> dict[str, Any]:
@@ -169,20 +199,30 @@ async def _send_async(effect: Send, client: httpx.AsyncClient) -> Reply | Lost:
         return _lost(error if isinstance(error, httpx.HTTPError) else httpx.UnsupportedProtocol(str(error)), effect.url)
 
 
+def _complete(effect: Complete, runtime: Runtime) -> Any:
+    """Executes a step in this thread."""
+    with runtime.busy():
+        return run(effect.step(), runtime, is_thread=True)
+
+
 def _in_thread(work: Callable[[], T]) -> T:
     """Runs work in a thread that an interruption of this one does not end."""
     result: list[T] = []
     errors: list[BaseException] = []
+    is_done = threading.Event()
 
     def target() -> None:
         try:
             result.append(work())
         except BaseException as error:
             errors.append(error)
+        finally:
+            is_done.set()
 
-    thread = threading.Thread(target=target, name="postern-renewal")
-    thread.start()
-    thread.join()
+    # Not a daemon: the interpreter waits for it at its end. `join` would make it forget the thread when Ctrl-C
+    # interrupts it.
+    threading.Thread(target=target, name="postern-renewal").start()
+    is_done.wait()
     if errors:
         raise errors[0]
     return result[0]
@@ -216,7 +256,7 @@ def _execute(effect: Any, runtime: Runtime, is_thread: bool) -> Any:
         case Complete() if is_thread:
             return run(effect.step(), runtime, is_thread=True)
         case Complete():
-            return _in_thread(lambda: run(effect.step(), runtime, is_thread=True))
+            return _in_thread(lambda: _complete(effect, runtime))
     raise TypeError(effect)
 
 
@@ -247,7 +287,7 @@ async def _execute_async(effect: Any, runtime: Runtime, client: httpx.AsyncClien
             result = effect.function()
             return await result if inspect.isawaitable(result) else result
         case Complete():
-            return await anyio.to_thread.run_sync(lambda: run(effect.step(), runtime, is_thread=True))
+            return await anyio.to_thread.run_sync(lambda: _complete(effect, runtime))
     raise TypeError(effect)
 
 

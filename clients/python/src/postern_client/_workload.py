@@ -124,7 +124,7 @@ class Aws(Source):
         except ImportError:
             raise WorkloadTokenUnavailable("AWS tokens need boto3: install postern-client[aws].") from None
         try:
-            client: Any = boto3.client("sts")
+            client: Any = boto3.Session().client("sts")
             answer = client.get_web_identity_token(Audience=[audience], SigningAlgorithm="ES384", DurationSeconds=300)
         except (BotoCoreError, ClientError) as error:
             raise WorkloadTokenUnavailable(

@@ -348,7 +348,8 @@ def login_with_device(
     `invalid_response`, `insecure_issuer`, `storage_failed`, `lock_timeout`.
     """
     login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
-    run(login.with_device(on_prompt), login.runtime)
+    with login.runtime.closing_on_error():
+        run(login.with_device(on_prompt), login.runtime)
     return Session(_sources.StoredSource(login.runtime, login.file))
 
 
@@ -365,8 +366,9 @@ async def login_with_device_async(
 ) -> AsyncSession:
     """Signs a user in by the code of a device: see `login_with_device`. `on_prompt` can be asynchronous."""
     login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
-    async with async_client() as client:
-        await run_async(login.with_device(on_prompt), login.runtime, client)
+    with login.runtime.closing_on_error():
+        async with async_client() as client:
+            await run_async(login.with_device(on_prompt), login.runtime, client)
     return AsyncSession(_sources.StoredSource(login.runtime, login.file))
 
 
@@ -388,7 +390,8 @@ def login_with_browser(
     Those of `login_with_device`, and `cancelled` if the browser does not return within five minutes.
     """
     login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
-    run(login.with_browser(on_url), login.runtime)
+    with login.runtime.closing_on_error():
+        run(login.with_browser(on_url), login.runtime)
     return Session(_sources.StoredSource(login.runtime, login.file))
 
 
@@ -405,8 +408,9 @@ async def login_with_browser_async(
 ) -> AsyncSession:
     """Signs a user in with a browser on this machine: see `login_with_browser`. `on_url` can be asynchronous."""
     login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
-    async with async_client() as client:
-        await run_async(login.with_browser(on_url), login.runtime, client)
+    with login.runtime.closing_on_error():
+        async with async_client() as client:
+            await run_async(login.with_browser(on_url), login.runtime, client)
     return AsyncSession(_sources.StoredSource(login.runtime, login.file))
 
 
