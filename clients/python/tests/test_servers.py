@@ -96,8 +96,12 @@ class Server(uvicorn.Server):
 
 
 def serve(kind: str, verifier: Verifier) -> tuple[str, Callable[[], None]]:
+    return serve_app(APPS[kind](verifier), verifier)
+
+
+def serve_app(app: Any, verifier: Verifier) -> tuple[str, Callable[[], None]]:
     """Serves an application; returns its URL, and how to stop it."""
-    server = Server(uvicorn.Config(APPS[kind](verifier), port=0, log_level="error", lifespan="off"))
+    server = Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     server.verifier = verifier
     thread = threading.Thread(target=server.run)
     thread.start()

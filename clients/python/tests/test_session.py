@@ -212,7 +212,7 @@ def test_a_lock_that_is_not_released_is_named(
     with Session.open(_runtime=clock.runtime()) as session, pytest.raises(LockTimeout) as caught:
         session.access_token()
     assert str(home / "sessions" / "default.lock") in str(caught.value)
-    assert 30 <= sum(clock.waits) <= 31
+    assert 29 <= sum(clock.waits) <= 31
     assert all(0.025 <= wait <= 0.075 for wait in clock.waits)
     assert harness.count("refresh_token") == 0
 
@@ -329,6 +329,24 @@ def test_an_api_key_is_presented_and_not_renewed(harness: Harness, home: Path) -
         assert session.get(f"{harness.issuer}{WHOAMI}").status_code == 401
     with Session.api_key("pst_ak_made_up") as session, pytest.raises(LoginRequired, match="issuer"):
         session.call(api.list_api_keys())
+
+
+def test_a_token_is_not_sent_without_https(harness: Harness) -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200)
+
+    transport = httpx.MockTransport(answer)
+    with Session.api_key(harness.ready["api_key"]) as session, httpx.Client(transport=transport) as client:
+        for url in ("http://api.example.com/orders", "http://127.0.0.1.example.com/"):
+            with pytest.raises(errors.InsecureIssuer):
+                client.get(url, auth=session.auth())
+            with pytest.raises(errors.InsecureIssuer):
+                requests.get(url, auth=session.auth(), timeout=1)
+        assert sent == []
+        assert client.get("https://api.example.com/orders", auth=session.auth()).status_code == 200
 
 
 def test_signed_requests_are_accepted(harness: Harness) -> None:

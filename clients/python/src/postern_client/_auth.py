@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from postern_client._discovery import check_secure
 from postern_client.signing import sign_request
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class _Auth(httpx.Auth):
         self._resource, self._scope, self._sign = resource, scope, sign
 
     def _apply(self, request: httpx.Request, token: str) -> None:
+        check_secure(str(request.url), "URL")
         request.headers["Authorization"] = f"Bearer {token}"
         if self._sign:
             target = request.url.raw_path.decode("ascii")
@@ -92,6 +94,7 @@ class SessionAuth(_Auth):
         return request
 
     def _apply_prepared(self, request: Any, token: str) -> None:
+        check_secure(request.url, "URL")
         request.headers["Authorization"] = f"Bearer {token}"
         if self._sign:
             parts = urlsplit(request.url)
