@@ -36,6 +36,10 @@ people:
 api:
     e2e/run api
 
+# Check the packages for TypeScript and Python, and the action, against the local program
+clients:
+    e2e/run clients
+
 # Measure the release artifacts and update docs/performance.md
 measure *arguments:
     e2e/run measure {{arguments}}

@@ -1,0 +1,51 @@
+import type { AuthorizationServer } from "oauth4webapi";
+import { InsecureIssuer, InvalidResponse } from "./errors.js";
+import { jsonObject, secureUrl, send } from "./http.js";
+import type { Runtime } from "./runtime.js";
+
+/** The URLs of the metadata: RFC 8414 §3.1, with the well-known part before the path of the issuer, then OpenID Connect Discovery §4. */
+function metadataUrls(issuer: URL): string[] {
+  const path = issuer.pathname.replace(/\/$/, "");
+  return [
+    `${issuer.origin}/.well-known/oauth-authorization-server${path}`,
+    `${issuer.origin}${path}/.well-known/openid-configuration`,
+  ];
+}
+
+/**
+ * Fetches the metadata of an authorization server.
+ *
+ * @throws {InsecureIssuer} The issuer is not https, and not on this machine.
+ * @throws {InvalidResponse} There is no metadata, or it is of another issuer.
+ * @throws {ServerUnavailable} The server cannot be reached.
+ */
+export async function discover(runtime: Runtime, issuer: string, signal?: AbortSignal): Promise<AuthorizationServer> {
+  const url = secureUrl(issuer);
+  if (url.search !== "" || url.hash !== "") throw new InsecureIssuer(`The issuer ${url.origin} has a query or a fragment: leave it out.`);
+  for (const address of metadataUrls(url)) {
+    const answer = await send(runtime, address, { headers: { accept: "application/json" }, ...(signal && { signal }) });
+    if (answer.status === 404) continue;
+    if (answer.status !== 200) throw new InvalidResponse(`${address} answered ${answer.status}. Check the URL of the issuer.`);
+    const metadata = await jsonObject(answer, address);
+    if (metadata["issuer"] !== issuer) {
+      throw new InvalidResponse(`${address} is about another issuer than ${issuer}. Write the issuer exactly as the server does.`);
+    }
+    if (typeof metadata["token_endpoint"] !== "string") throw new InvalidResponse(`${address} names no token_endpoint. Check the URL of the issuer.`);
+    return metadata as unknown as AuthorizationServer;
+  }
+  throw new InvalidResponse(`${issuer} has no metadata of an authorization server. Check the URL of the issuer.`);
+}
+
+type Endpoint = "authorization_endpoint" | "device_authorization_endpoint" | "introspection_endpoint" | "revocation_endpoint";
+
+/**
+ * Returns an endpoint that the metadata names.
+ *
+ * @throws {InvalidResponse} The server does not have it.
+ */
+export function endpoint(server: AuthorizationServer, name: Endpoint): string {
+  const url = server[name];
+  if (typeof url !== "string") throw new InvalidResponse(`${server.issuer} has no ${name}: it does not support this.`);
+  secureUrl(url);
+  return url;
+}

@@ -1,0 +1,181 @@
+import * as oauth from "oauth4webapi";
+import { UNKNOWN_LIFETIME } from "./defaults.js";
+import { discover, endpoint } from "./discovery.js";
+import {
+  AccessDenied, ExpiredToken, InvalidClient, InvalidResponse, InvalidScope, InvalidTarget, LoginRequired, PosternError, type ErrorCode,
+} from "./errors.js";
+import { send, type Attempts } from "./http.js";
+import type { Runtime } from "./runtime.js";
+
+/** What a token endpoint returned. */
+export interface Tokens {
+  accessToken: string;
+  tokenType: string;
+  /** In milliseconds. */
+  lifetime: number;
+  refreshToken: string | undefined;
+  scope: string | undefined;
+}
+
+/** An error that a server returned, by its code (RFC 6749 §5.2). */
+export class OAuthError extends Error {
+  constructor(readonly error: string, readonly description: string) {
+    super(error);
+  }
+}
+
+const BY_CODE: Record<string, new (message: string) => PosternError> = {
+  access_denied: AccessDenied,
+  expired_token: ExpiredToken,
+  invalid_client: InvalidClient,
+  invalid_grant: LoginRequired,
+  invalid_scope: InvalidScope,
+  invalid_target: InvalidTarget,
+  unauthorized_client: InvalidClient,
+} satisfies Partial<Record<ErrorCode | "invalid_grant" | "unauthorized_client", new (message: string) => PosternError>>;
+
+/** Returns the error of this package for one that the server returned. */
+export function errorOf(issuer: string, { error, description }: OAuthError): PosternError {
+  const known = BY_CODE[error];
+  const said = description === "" ? "" : ` ${description}`;
+  return known
+    ? new known(`${issuer} answered ${error}.${said}`)
+    : new InvalidResponse(`${issuer} refused the request with the error ${error}.${said}`);
+}
+
+/** What a server says is printed, so it must not control the terminal. */
+const printable = (text: unknown) => (typeof text === "string" ? text.replace(/[^\x20-\x7e]/g, "?").slice(0, 500) : "");
+
+export type Parameters = Record<string, string | undefined>;
+
+const present = (parameters: Parameters) =>
+  Object.fromEntries(Object.entries(parameters).filter((pair): pair is [string, string] => pair[1] !== undefined));
+
+/** How the client authenticates. */
+export interface ClientCredentials {
+  clientId: string | undefined;
+  clientSecret?: string;
+}
+
+/** An authorization server, as one client sees it. */
+export class Server {
+  readonly issuer: string;
+  readonly runtime: Runtime;
+  #client: ClientCredentials;
+  #metadata: Promise<oauth.AuthorizationServer> | undefined;
+
+  constructor(runtime: Runtime, issuer: string, client: ClientCredentials) {
+    this.runtime = runtime;
+    this.issuer = issuer;
+    this.#client = client;
+  }
+
+  get clientId(): string | undefined {
+    return this.#client.clientId;
+  }
+
+  /** Returns the metadata, which is fetched once. */
+  async metadata(signal?: AbortSignal): Promise<oauth.AuthorizationServer> {
+    this.#metadata ??= discover(this.runtime, this.issuer, signal);
+    try {
+      return await this.#metadata;
+    } catch (error) {
+      this.#metadata = undefined;
+      throw error;
+    }
+  }
+
+  /** The client for oauth4webapi, which wants an id also where none is sent. */
+  get client(): oauth.Client {
+    // An ID token is not used, so a clock that is wrong must not refuse it.
+    return { client_id: this.#client.clientId ?? "-", [oauth.clockTolerance]: 10 * 365 * 86_400 };
+  }
+
+  authentication(server: oauth.AuthorizationServer): oauth.ClientAuth {
+    const { clientId, clientSecret } = this.#client;
+    if (clientId === undefined) return () => {};
+    if (clientSecret === undefined) return oauth.None();
+    const methods = server.token_endpoint_auth_methods_supported;
+    const isPostOnly = methods?.includes("client_secret_post") && !methods.includes("client_secret_basic");
+    return isPostOnly ? oauth.ClientSecretPost(clientSecret) : oauth.ClientSecretBasic(clientSecret);
+  }
+
+  options(attempts: Attempts, signal?: AbortSignal) {
+    return {
+      // `send` refuses what is not encrypted, but for this machine.
+      [oauth.allowInsecureRequests]: true,
+      [oauth.customFetch]: (url: string, init: oauth.CustomFetchOptions<string, URLSearchParams | string | undefined>) =>
+        send(this.runtime, url, init as unknown as RequestInit, attempts),
+      ...(signal && { signal }),
+    };
+  }
+
+  /**
+   * Requests tokens.
+   *
+   * @throws {OAuthError} The server returned an error.
+   * @throws {InvalidResponse} The answer has not the form of one.
+   * @throws {ServerUnavailable} There was none.
+   */
+  async grant(type: string, parameters: Parameters, attempts: Attempts = "several", signal?: AbortSignal): Promise<Tokens> {
+    return this.tokens((server) =>
+      oauth.genericTokenEndpointRequest(
+        server, this.client, this.authentication(server), type, present(parameters), this.options(attempts, signal),
+      ), signal);
+  }
+
+  /** Asks what a credential is (RFC 7662). An API key can authenticate in place of the client. */
+  async introspect(token: string, resource: string, apiKey?: string): Promise<oauth.IntrospectionResponse> {
+    const server = await this.metadata();
+    endpoint(server, "introspection_endpoint");
+    const authentication: oauth.ClientAuth = apiKey === undefined
+      ? this.authentication(server)
+      : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
+    return understood(this.issuer, async () => {
+      const options = { ...this.options("once"), additionalParameters: { resource } };
+      const answer = await oauth.introspectionRequest(server, this.client, authentication, token, options);
+      return oauth.processIntrospectionResponse(server, this.client, answer);
+    });
+  }
+
+  /** Ends a token (RFC 7009). */
+  async revoke(token: string): Promise<void> {
+    const server = await this.metadata();
+    endpoint(server, "revocation_endpoint");
+    await understood(this.issuer, async () => {
+      const answer = await oauth.revocationRequest(server, this.client, this.authentication(server), token, this.options("several"));
+      await oauth.processRevocationResponse(answer);
+    });
+  }
+
+  async tokens(request: (server: oauth.AuthorizationServer) => Promise<Response>, signal?: AbortSignal): Promise<Tokens> {
+    const server = await this.metadata(signal);
+    const body = await understood(this.issuer, async () =>
+      oauth.processGenericTokenEndpointResponse(server, this.client, await request(server)));
+    return {
+      accessToken: body.access_token,
+      tokenType: body.token_type === "dpop" ? "DPoP" : "Bearer",
+      lifetime: body.expires_in === undefined ? UNKNOWN_LIFETIME : body.expires_in * 1000,
+      refreshToken: body.refresh_token,
+      scope: body.scope,
+    };
+  }
+}
+
+/** Reads the error of an answer without one of oauth4webapi's messages, whose causes have what the server sent. */
+export async function understood<T>(issuer: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof PosternError || error instanceof OAuthError) throw error;
+    if (error instanceof oauth.ResponseBodyError) throw new OAuthError(printable(error.error), printable(error.error_description));
+    if (error instanceof oauth.WWWAuthenticateChallengeError) {
+      const body = (await error.response.json().catch(() => ({}))) as Record<string, unknown>;
+      throw new OAuthError(printable(body["error"] ?? "invalid_client"), printable(body["error_description"]));
+    }
+    const { cause } = error as { cause?: unknown };
+    const status = cause instanceof Response ? `, status ${cause.status}` : "";
+    const said = `${error instanceof Error ? error.message : "unknown"}${status}`;
+    throw new InvalidResponse(`${issuer} did not answer as an authorization server does (${said}). Check the URL of the issuer.`);
+  }
+}

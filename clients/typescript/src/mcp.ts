@@ -1,0 +1,58 @@
+import type { Refusal } from "./refusal.js";
+import type { Verifier } from "./verifier.js";
+
+/** Which scopes the requests of an MCP server need, besides those of the route. */
+export interface McpOptions {
+  /** By the name of a tool, in which `*` stands for any characters. Every entry that matches applies. */
+  tools: Readonly<Record<string, readonly string[]>>;
+}
+
+/** The request to an MCP server. */
+export interface McpRequest {
+  httpMethod: string;
+  /** The header `Mcp-Method`. */
+  mcpMethod: string | null | undefined;
+  /** The header `Mcp-Name`. */
+  mcpName: string | null | undefined;
+  /** The parsed body, or undefined if it is not JSON. */
+  body: unknown;
+}
+
+function matches(pattern: string, name: string): boolean {
+  const expression = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*");
+  return new RegExp(`^${expression}$`, "su").test(name);
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Reports whether a value is a request, a notification or a response of JSON-RPC. */
+const isMessage = (value: unknown): value is Record<string, unknown> =>
+  isObject(value) && (typeof value["method"] === "string" || "result" in value || "error" in value);
+
+/** The name that a message is about: of a tool or a prompt, or the URI of a resource. */
+function nameOf({ params }: Record<string, unknown>): unknown {
+  return isObject(params) ? (params["name"] ?? params["uri"]) : undefined;
+}
+
+/**
+ * Returns the scopes that a request to an MCP server needs. The body decides, because it is what the server executes; headers that say
+ * something else are refused, as the specification demands.
+ *
+ * @throws {Refusal} The body is no message of MCP, or the headers differ from it.
+ */
+export function mcpScopes(verifier: Verifier, { tools }: McpOptions, request: McpRequest): string[] {
+  if (request.httpMethod !== "POST") return [];
+  const refuse = (description: string): Refusal => verifier.refusal("invalid_request", description);
+  const messages = Array.isArray(request.body) ? request.body : [request.body];
+  if (messages.length === 0 || !messages.every(isMessage)) throw refuse("The body is not a JSON-RPC message.");
+  const scopes = messages.flatMap((message) => {
+    const { method } = message;
+    const name = nameOf(message);
+    if (request.mcpMethod && request.mcpMethod !== method) throw refuse("The header Mcp-Method differs from the body.");
+    if (request.mcpName && request.mcpName !== name) throw refuse("The header Mcp-Name differs from the body.");
+    if (method !== "tools/call") return [];
+    if (typeof name !== "string") throw refuse("The call names no tool.");
+    return Object.entries(tools).filter(([pattern]) => matches(pattern, name)).flatMap(([, needed]) => needed);
+  });
+  return [...new Set(scopes)];
+}

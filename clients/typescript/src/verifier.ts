@@ -1,0 +1,230 @@
+import { createRemoteJWKSet, customFetch, decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from "jose";
+import { LEEWAY, KEYS_AGE, KEYS_COOLDOWN } from "./defaults.js";
+import { OAuthError, Server, errorOf } from "./grants.js";
+import { secureUrl, send } from "./http.js";
+import { Refusal } from "./refusal.js";
+import { runtimeWith, type Runtime } from "./runtime.js";
+import { missing } from "./scopes.js";
+
+/** How the API asks the server about credentials (RFC 7662). */
+export type Introspection =
+  /** By the secret of its `[[resource]]`, or as an agent with the scope `tokens:introspect`. */
+  | { clientSecret: string; /** By default, the audience. */ clientId?: string }
+  /** By an API key with the scope `tokens:introspect`. */
+  | { apiKey: string };
+
+export interface VerifierOptions {
+  /** The deployment that issues the tokens. */
+  issuer: string;
+  /** The API: the `uri` of its `[[resource]]`, or the issuer. */
+  audience: string;
+  /** The algorithms of the tokens. By default, ES256. */
+  algorithms?: readonly string[];
+  /** How to ask about API keys and everything else that is no access token of the issuer. Without it, these are refused. */
+  introspection?: Introspection;
+  /** Asks about access tokens too, so that revoked ones are refused at once. By default, they are accepted until they expire. */
+  introspectJwts?: boolean;
+  /** The URL of the metadata of the API (RFC 9728), for challenges. */
+  resourceMetadata?: string;
+  /** Is told why a request was answered with 503. By default, standard error is. */
+  onFailure?: (error: Error) => void;
+  /** @internal */
+  runtime?: Partial<Runtime>;
+}
+
+/** What a request presents. Several values of one header are joined by a comma. */
+export interface Credentials {
+  authorization?: string | null | undefined;
+  apiKey?: string | null | undefined;
+}
+
+/** The caller. An access token that was verified locally does not say the members from `kind` on. */
+export interface Principal {
+  userId: string;
+  scopes: readonly string[];
+  credentialId?: string;
+  clientId?: string;
+  orgId?: string;
+  expiresAt?: Date;
+  kind?: string;
+  /** What the credential is limited to, by kinds that the API defines. Undefined: not known. */
+  resources?: Readonly<Record<string, readonly string[]>>;
+  onBehalfOf?: string | null;
+  metadata?: Readonly<Record<string, unknown>>;
+}
+
+const NOT_VALID = "The credential is not valid: it may have expired or been revoked, or be for another API. Get another one.";
+const NONE = "Send a credential, in the header Authorization: Bearer or X-API-Key.";
+const TWO = "Send one credential, in Authorization or in X-API-Key.";
+const UNAVAILABLE = "The credential cannot be checked at the moment. Try again later.";
+
+/** RFC 6750 §2.1 */
+const BEARER = /^bearer +([A-Za-z0-9\-._~+/]+=*)$/i;
+const API_KEY = /^[A-Za-z0-9\-._~+/]+=*$/;
+
+/** A failure that says nothing about the credential. */
+class Unavailable extends Error {}
+
+type Active = Record<string, unknown>;
+
+const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+
+function defined<T extends object>(members: { [K in keyof T]: T[K] | undefined }): Partial<T> {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+const principalOf = (claims: JWTPayload | Active): Principal => ({
+  userId: String(claims["sub"]),
+  scopes: (text(claims["scope"]) ?? "").split(" ").filter(Boolean),
+  ...defined<Omit<Principal, "userId" | "scopes">>({
+    credentialId: text(claims["credential_id"]) ?? text(claims["sid"]) ?? text(claims["jti"]),
+    clientId: text(claims["client_id"]),
+    orgId: text(claims["org_id"]),
+    expiresAt: typeof claims["exp"] === "number" ? new Date(claims["exp"] * 1000) : undefined,
+  }),
+});
+
+/** Decides which credentials an API accepts: its issuer's access tokens by their signature, all others by asking the issuer. */
+export class Verifier {
+  readonly #options: VerifierOptions;
+  readonly #runtime: Runtime;
+  readonly #server: Server;
+  #keys: Promise<JWTVerifyGetKey> | undefined;
+
+  constructor(options: VerifierOptions) {
+    secureUrl(options.issuer);
+    this.#options = options;
+    this.#runtime = runtimeWith(options.runtime);
+    const { introspection } = options;
+    const client = introspection && "clientSecret" in introspection
+      ? { clientId: introspection.clientId ?? options.audience, clientSecret: introspection.clientSecret }
+      : { clientId: undefined };
+    this.#server = new Server(this.#runtime, options.issuer, client);
+  }
+
+  /**
+   * Returns the caller who presents these credentials, and has all of `scopes`.
+   *
+   * @throws {Refusal} There is no such caller, or the credential cannot be checked now.
+   */
+  async verify(credentials: Credentials, scopes: readonly string[] = []): Promise<Principal> {
+    const principal = await this.#principal(this.#presented(credentials));
+    this.require(principal, scopes);
+    return principal;
+  }
+
+  /**
+   * Checks that the caller has all of `scopes`.
+   *
+   * @throws {Refusal} It lacks one.
+   */
+  require(principal: Principal, scopes: readonly string[]): void {
+    if (missing(principal.scopes, scopes).length === 0) return;
+    const description = `The credential lacks the scope that is required: ${missing(principal.scopes, scopes).join(" ")}.`;
+    throw this.refusal("insufficient_scope", description, { scope: scopes.join(" ") });
+  }
+
+  /** @internal */
+  refusal(code: ConstructorParameters<typeof Refusal>[0], description: string, more: Record<string, string> = {}): Refusal {
+    return new Refusal(code, description, { ...more, resource_metadata: this.#options.resourceMetadata });
+  }
+
+  #presented({ authorization, apiKey }: Credentials): string {
+    const headers = [authorization, apiKey].filter((value) => value !== undefined && value !== null && value !== "");
+    if (headers.length === 0) throw this.refusal("auth_required", NONE);
+    if (headers.length > 1) throw this.refusal("invalid_request", TWO);
+    const token = authorization ? BEARER.exec(authorization)?.[1] : API_KEY.exec(apiKey ?? "")?.[0];
+    if (token === undefined) throw this.refusal("invalid_token", NOT_VALID);
+    return token;
+  }
+
+  async #principal(token: string): Promise<Principal> {
+    try {
+      const isOwn = this.#isOwnJwt(token);
+      const local = isOwn ? await this.#verified(token) : undefined;
+      const principal = local && !this.#options.introspectJwts ? local : await this.#introspected(token);
+      if (principal) return principal;
+    } catch (error) {
+      if (error instanceof errors.JOSEError) throw this.refusal("invalid_token", NOT_VALID);
+      const report = this.#options.onFailure ?? ((failure: Error) => void process.stderr.write(`A credential cannot be checked: ${failure.message}\n`));
+      report(error instanceof OAuthError ? errorOf(this.#options.issuer, error) : (error as Error));
+      throw this.refusal("temporarily_unavailable", UNAVAILABLE);
+    }
+    throw this.refusal("invalid_token", NOT_VALID);
+  }
+
+  /** Reports whether a token says that it is an access token of the issuer. */
+  #isOwnJwt(token: string): boolean {
+    try {
+      return decodeProtectedHeader(token).typ?.toLowerCase() === "at+jwt" && decodeJwt(token).iss === this.#options.issuer;
+    } catch {
+      return false;
+    }
+  }
+
+  async #verified(token: string): Promise<Principal | undefined> {
+    const now = this.#runtime.now();
+    const { payload } = await jwtVerify(token, await this.#keySet(), {
+      issuer: this.#options.issuer,
+      audience: this.#options.audience,
+      algorithms: [...(this.#options.algorithms ?? ["ES256"])],
+      typ: "at+jwt",
+      requiredClaims: ["exp", "iat", "sub"],
+      clockTolerance: LEEWAY / 1000,
+      currentDate: new Date(now),
+    });
+    const isFromTheFuture = (payload.iat ?? 0) * 1000 > now + LEEWAY;
+    // A token that is bound to a key needs a proof, which is not checked here.
+    if (isFromTheFuture || payload["cnf"] !== undefined) return undefined;
+    return principalOf(payload);
+  }
+
+  async #keySet(): Promise<JWTVerifyGetKey> {
+    this.#keys ??= this.#fetchKeySet();
+    try {
+      return await this.#keys;
+    } catch (error) {
+      this.#keys = undefined;
+      throw error;
+    }
+  }
+
+  async #fetchKeySet(): Promise<JWTVerifyGetKey> {
+    const { jwks_uri: uri } = await this.#server.metadata();
+    if (typeof uri !== "string") throw new Unavailable(`${this.#options.issuer} names no jwks_uri.`);
+    const keys = createRemoteJWKSet(secureUrl(uri), {
+      cacheMaxAge: KEYS_AGE,
+      cooldownDuration: KEYS_COOLDOWN,
+      [customFetch]: (url, init) => send(this.#runtime, url, init as RequestInit, "once"),
+    });
+    return async (header, token) => {
+      try {
+        return await keys(header, token);
+      } catch (error) {
+        // Everything else is about the key set.
+        const isAboutToken = error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys;
+        throw isAboutToken ? error : new Unavailable(`${uri}: ${(error as Error).message}`);
+      }
+    };
+  }
+
+  async #introspected(token: string): Promise<Principal | undefined> {
+    const { introspection, audience } = this.#options;
+    if (!introspection) return undefined;
+    const apiKey = "apiKey" in introspection ? introspection.apiKey : undefined;
+    const answer: Active = { ...(await this.#server.introspect(token, audience, apiKey)) };
+    const isForUs = answer["aud"] === undefined || [answer["aud"]].flat().includes(audience);
+    const isBearer = text(answer["token_type"])?.toLowerCase() === "bearer" && answer["cnf"] === undefined;
+    if (answer["active"] !== true || !isForUs || !isBearer || text(answer["sub"]) === undefined) return undefined;
+    const { kind, resources, on_behalf_of: onBehalfOf, metadata } = answer;
+    return {
+      ...principalOf(answer),
+      ...defined<Pick<Principal, "kind" | "resources" | "onBehalfOf" | "metadata">>({
+        kind: text(kind),
+        resources: resources as Principal["resources"],
+        onBehalfOf: onBehalfOf as string | null | undefined,
+        metadata: metadata as Principal["metadata"],
+      }),
+    };
+  }
+}
