@@ -44,6 +44,8 @@ const PROCESSES: usize = 8;
 const RENEWALS: usize = 25;
 /// One of so many answers is lost.
 const LOST: u64 = 8;
+/// So many of the answers to one token, so that the three attempts of a process are enough.
+const LOST_OF_A_TOKEN: usize = 2;
 /// A process is killed about this often.
 const KILL_INTERVAL: Duration = Duration::from_millis(60);
 
@@ -130,11 +132,16 @@ async fn pass_on(State(proxy): State<Proxy>, request: Request) -> Response {
     let request = http::Request::from_parts(parts, body.clone());
     let answer = proxy.gateway.call(request, Ipv4Addr::LOCALHOST.into()).await;
     if let Some(token) = refresh_token {
-        *proxy.counts.presented.lock().unwrap().entry(token).or_default() += 1;
+        let times = {
+            let mut presented = proxy.counts.presented.lock().unwrap();
+            let times = presented.entry(token).or_default();
+            *times += 1;
+            *times
+        };
         if !answer.status().is_success() {
             let text = String::from_utf8_lossy(answer.body()).into_owned();
             proxy.counts.refused.lock().unwrap().push(text);
-        } else if random().is_multiple_of(LOST) {
+        } else if times <= LOST_OF_A_TOKEN && random().is_multiple_of(LOST) {
             proxy.counts.lost.fetch_add(1, Ordering::SeqCst);
             let lost = std::io::Error::other("lost");
             return Response::new(Body::from_stream(stream::iter([Err::<Bytes, _>(lost)])));
