@@ -1,6 +1,6 @@
 //! Signed requests: proof that whoever sends a credential made this request, now.
 
-use std::time::UNIX_EPOCH;
+use std::{ops::RangeInclusive, time::UNIX_EPOCH};
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -12,6 +12,8 @@ use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{AccessToken, Context, Error, ErrorCode, Result};
+
+const NONCE_LENGTHS: RangeInclusive<usize> = 16..=128;
 
 /// The headers of a signed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub struct Signature {
 ///
 /// `target` is the path and query as they are sent, `timestamp_ms` the time in milliseconds since
 /// 1970, and `nonce` 16 to 128 letters, digits, hyphens and underscores that are used once.
+///
+/// # Errors
+/// [`ErrorCode::InvalidRequest`] if no server would accept what is signed.
 pub fn sign_request(
     token: &SecretString,
     method: &str,
@@ -39,13 +44,37 @@ pub fn sign_request(
     body: &[u8],
     timestamp_ms: u64,
     nonce: &str,
-) -> Signature {
+) -> Result<Signature> {
+    check(token, method, target, nonce)?;
+    let method = method.to_ascii_uppercase();
     let content_sha256 = HEXLOWER.encode(digest(&SHA256, body).as_ref());
     let timestamp = timestamp_ms.to_string();
     let signed = format!("{timestamp}:{nonce}:{method}:{target}:{content_sha256}");
     let key = hmac::Key::new(hmac::HMAC_SHA256, token.expose_secret().as_bytes());
     let signature = HEXLOWER.encode(hmac::sign(&key, signed.as_bytes()).as_ref());
-    Signature { signature, timestamp, nonce: nonce.to_owned(), content_sha256 }
+    Ok(Signature { signature, timestamp, nonce: nonce.to_owned(), content_sha256 })
+}
+
+/// Checks that each part can be told from the others, and can be sent.
+fn check(token: &SecretString, method: &str, target: &str, nonce: &str) -> Result<()> {
+    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_target = target.starts_with('/')
+        && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let is_nonce = NONCE_LENGTHS.contains(&nonce.len())
+        && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let message = if token.expose_secret().is_empty() {
+        "The token is empty. Sign with the token that the request presents."
+    } else if !is_method {
+        "The method is not valid. Use letters, such as POST."
+    } else if !is_target {
+        "The target is not valid. Use the path and the query as they are sent, such as \
+         /orders?limit=2."
+    } else if !is_nonce {
+        "The nonce is not valid. Use 16 to 128 letters, digits, - and _."
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorCode::InvalidRequest, message))
 }
 
 impl Signature {
@@ -88,7 +117,7 @@ pub(crate) fn sign(
     let nonce = context.random_text()?;
     let target = target(request.url());
     let signature =
-        sign_request(&token.value, request.method().as_str(), &target, body, now_ms, &nonce);
+        sign_request(&token.value, request.method().as_str(), &target, body, now_ms, &nonce)?;
     signature.set_headers(request.headers_mut())
 }
 

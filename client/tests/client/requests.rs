@@ -123,6 +123,7 @@ async fn a_signed_request_has_the_headers_of_its_signature() {
         header("x-cli-timestamp").parse().unwrap(),
         &header("x-cli-nonce"),
     );
+    let expected = expected.unwrap();
     assert_eq!(header("x-cli-signature"), expected.signature);
     assert_eq!(header("x-cli-content-sha256"), expected.content_sha256);
     assert_eq!(header("x-cli-timestamp"), "1800000000000");

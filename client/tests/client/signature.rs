@@ -1,6 +1,12 @@
-//! Signed requests, compared with values that `openssl dgst -sha256 -hmac` made.
+//! Signed requests: values that `openssl dgst -sha256 -hmac` made, and those of all languages.
 
-use postern_client::sign_request;
+use postern_client::{Signature, sign_request};
+use serde_json::Value;
+
+use crate::error;
+
+const VECTORS: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/conformance/signatures.json");
 
 #[test]
 fn signatures_are_those_of_openssl() {
@@ -12,6 +18,7 @@ fn signatures_are_those_of_openssl() {
         1_767_225_600_000,
         "0123456789abcdef",
     );
+    let signed = signed.unwrap();
     assert_eq!(
         signed.signature,
         "3fb5663b85250bdc2897d4b2804bb2975c324c0e2c9f5c5828d01ba56e26825e"
@@ -30,6 +37,7 @@ fn signatures_are_those_of_openssl() {
         1_767_225_600_001,
         "A_-456789abcdefghi",
     );
+    let signed = signed.unwrap();
     assert_eq!(
         signed.signature,
         "5d1937ae9ae15b4481210fc75fbc659ba2dd606eea9353d77692710a8685f448"
@@ -40,9 +48,42 @@ fn signatures_are_those_of_openssl() {
     );
 }
 
+/// Signs the request of a vector, if its time can be one.
+fn sign(vector: &Value) -> Option<postern_client::Result<Signature>> {
+    let text = |name: &str| vector[name].as_str().unwrap_or_default();
+    let body = match vector["body_hex"].as_str() {
+        Some(hex) => data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap(),
+        None => text("body").as_bytes().to_vec(),
+    };
+    let (token, timestamp_ms) = (text("token").into(), vector["timestamp_ms"].as_u64()?);
+    let (method, target, nonce) = (text("method"), text("target"), text("nonce"));
+    Some(sign_request(&token, method, target, &body, timestamp_ms, nonce))
+}
+
+fn vectors(kind: &str) -> Vec<Value> {
+    let document: Value = serde_json::from_slice(&std::fs::read(VECTORS).unwrap()).unwrap();
+    document[kind].as_array().unwrap().clone()
+}
+
 #[test]
-fn a_nonce_that_no_header_can_have_is_refused() {
-    let signed = sign_request(&"key".into(), "GET", "/", b"", 0, "a\nb");
-    let outcome = crate::error(signed.set_headers(&mut http::HeaderMap::new()));
-    assert_eq!(outcome.0, "invalid_request");
+fn signatures_are_those_of_the_other_languages() {
+    for vector in vectors("signed") {
+        let signed = sign(&vector).unwrap().unwrap();
+        let mut headers = http::HeaderMap::new();
+        signed.set_headers(&mut headers).unwrap();
+        for (name, value) in vector["headers"].as_object().unwrap() {
+            assert_eq!(headers[name.as_str()], value.as_str().unwrap(), "{}", vector["name"]);
+        }
+    }
+}
+
+#[test]
+fn what_no_server_accepts_is_not_signed() {
+    let refused = vectors("refused");
+    // A time before 1970 has no value here.
+    let outcomes: Vec<_> = refused.iter().filter_map(sign).collect();
+    assert_eq!(outcomes.len(), refused.len() - 1);
+    for outcome in outcomes {
+        assert_eq!(error(outcome).0, "invalid_request");
+    }
 }
