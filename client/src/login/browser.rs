@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a user has to sign in.
-const TIMEOUT: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What the answer of the authorization endpoint is compared with.
 struct Expected {
@@ -142,7 +142,7 @@ fn foreign(from: &str) -> Error {
 }
 
 fn timed_out() -> Error {
-    let message = "Nobody signed in within 10 minutes. Start again.";
+    let message = "Nobody signed in within 5 minutes. Start again.";
     Error::new(ErrorCode::ExpiredToken, message)
 }
 
