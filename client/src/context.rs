@@ -61,6 +61,14 @@ impl Context {
         self
     }
 
+    /// Sends each request once.
+    #[cfg(feature = "tower")]
+    #[must_use]
+    pub(crate) fn without_repetitions(mut self) -> Self {
+        self.http.repetitions = 0;
+        self
+    }
+
     /// Returns the time of day in seconds since 1970.
     pub(crate) fn unix_seconds(&self) -> i64 {
         let since = self.system.now().duration_since(UNIX_EPOCH).unwrap_or_default();

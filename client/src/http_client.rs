@@ -26,6 +26,8 @@ const LARGEST_ANSWER: usize = 1024 * 1024;
 pub(crate) struct HttpClient {
     pub(crate) client: reqwest::Client,
     pub(crate) attempt_timeout: Duration,
+    /// How often a request is sent again.
+    pub(crate) repetitions: usize,
 }
 
 /// Whether a request is sent again after an answer that was lost.
@@ -56,7 +58,7 @@ impl HttpClient {
                 let message = format!("This machine cannot make TLS connections: {error}.");
                 Error::with_source(ErrorCode::ServerUnavailable, message, error)
             })?;
-        Ok(Self { client, attempt_timeout: ATTEMPT_TIMEOUT })
+        Ok(Self { client, attempt_timeout: ATTEMPT_TIMEOUT, repetitions: WAITS.len() })
     }
 
     /// Sends a request once, and returns every answer.
@@ -107,7 +109,7 @@ impl Context {
     ) -> Result<Response<Vec<u8>>> {
         let begun = self.system.elapsed();
         let spent = || self.system.elapsed().saturating_sub(begun);
-        let mut waits = WAITS.into_iter();
+        let mut waits = WAITS.into_iter().take(self.http.repetitions);
         loop {
             let timeout = self.http.attempt_timeout.min(ALL_ATTEMPTS.saturating_sub(spent()));
             let sent = self.http.send(request.clone(), timeout).await;

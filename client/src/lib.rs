@@ -9,6 +9,9 @@
 //! Any number of processes can share a stored session: renewals hold a lock file, so that a refresh
 //! token is used once, and a process that is killed leaves a session that the others can use.
 //!
+//! With the feature `tower`, servers verify the credentials of their callers: see the module
+//! `server`.
+//!
 //! It works with every server that has metadata (RFC 8414) and speaks OAuth 2.0 (RFC 6749), the
 //! device flow (RFC 8628) and the code flow with PKCE (RFC 7636, RFC 8252).
 //!
@@ -36,6 +39,8 @@ mod keyring;
 mod lock;
 mod login;
 mod oauth;
+#[cfg(feature = "tower")]
+pub mod server;
 mod session;
 mod session_file;
 mod signature;

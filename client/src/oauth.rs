@@ -367,7 +367,8 @@ pub(crate) fn scopes(wanted: &TokenRequest) -> impl Iterator<Item = Scope> {
     scope.split_ascii_whitespace().map(|scope| Scope::new(scope.to_owned()))
 }
 
-fn form_request(url: &str, form: &[(&str, Option<&str>)]) -> Result<Request<Vec<u8>>> {
+/// Returns a request with the parameters that have a value.
+pub(crate) fn form_request(url: &str, form: &[(&str, Option<&str>)]) -> Result<Request<Vec<u8>>> {
     let pairs = form.iter().filter_map(|(name, value)| Some((name, (*value)?)));
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     Request::post(url)

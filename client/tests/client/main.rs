@@ -1,18 +1,23 @@
-//! The client: against servers that answer as scripted, and, for sessions that processes share,
-//! against the local program.
+//! The client: against servers that answer as scripted, and, for sessions that processes share and
+//! for protected APIs, against real deployments.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod api;
 mod browser;
+mod deployment;
 mod device;
 mod discovery;
 mod files;
+mod mcp;
 mod processes;
+mod protect;
 mod renewal;
 mod requests;
 mod scripted;
 mod signature;
 mod sources;
 mod system;
+mod verifier;
 
 /// Returns the code and the sentence of an error.
 #[track_caller]
