@@ -36,7 +36,7 @@ people:
 api:
     e2e/run api
 
-# Check the packages for TypeScript and Python, and the action, against the local program
+# Check the packages for Rust, TypeScript and Python, and the action, against the local program
 clients:
     e2e/run clients
 

@@ -4,11 +4,13 @@
 
 mod api;
 mod browser;
+mod conformance;
 mod deployment;
 mod device;
 mod discovery;
 mod files;
 mod mcp;
+mod moving_clock;
 mod processes;
 mod protect;
 mod renewal;
