@@ -18,6 +18,10 @@ test *arguments:
 sessions:
     POSTERN_TEST_RENEWALS=200 cargo test -p postern-client --test client -- processes::
 
+# Let a process call an API for an hour, 50 times a second, with tokens that live for 30 seconds; the clock is not real
+hour:
+    POSTERN_TEST_REQUESTS_PER_SECOND=50 cargo test -p postern-client --test client -- hour::
+
 # Format the code
 format:
     cargo fmt --all

@@ -9,6 +9,7 @@ mod deployment;
 mod device;
 mod discovery;
 mod files;
+mod hour;
 mod mcp;
 mod moving_clock;
 mod processes;
