@@ -1,18 +1,13 @@
 //! Replaces the keys of the deployment: the four steps of a rotation by Secrets Manager, each of
 //! which can be repeated, and what an operator does about a key that has leaked.
-//!
-//! 1. `createSecret` prepares the next secret as the version that the event names. Its new keys
-//!    sign a day later.
-//! 2. `setSecret` announces the new keys in both copies, which verify and publish them from then
-//!    on.
-//! 3. `testSecret` checks that functions can use the next secret, and that the copies have its
-//!    keys.
-//! 4. `finishSecret` does the same, and puts the next secret in force, if enough of the day is left
-//!    for every process to get to know the new keys, and then makes the copies those of the new
-//!    secret.
+//! `crypto::rotation::step` says what each step does, and in which order.
 //!
 //! An operator sends `{"action": "list"}`, or `{"action": "drop", "kid": "…", "not_before": "now"}`
-//! with either member or both.
+//! with either member or both. A drop can be repeated too.
+//!
+//! A drop and a rotation can run at the same time. The secret in force changes only from the
+//! version that was read, and whoever writes the copies reads the secret again afterwards: if it
+//! has changed, the copies become those of the new one.
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -22,8 +17,12 @@ use postern::{
     crypto::{
         KeyAccess, Keyring,
         key_list::{self, ListedKey},
-        rotation::{self, DropKey},
-        secret_versions::{SecretCopy, SecretVersions},
+        rotation::{
+            KeyRotation, RotationStop,
+            removal::DropKey,
+            step::{PreparedVersion, RotationState, RotationStep, StepAction},
+        },
+        secret_versions::{PutInForce, SecretCopy, SecretVersion, SecretVersions},
         secrets::Secrets,
     },
     telemetry,
@@ -32,26 +31,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
+/// How often a change begins again because another one came first.
+const TRIES: usize = 5;
+
 /// An event of Secrets Manager.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RotationEvent {
-    step: Step,
+    step: RotationStep,
     secret_id: String,
     client_request_token: String,
-}
-
-/// A step of a rotation.
-#[derive(Clone, Copy, Deserialize)]
-enum Step {
-    #[serde(rename = "createSecret")]
-    Create,
-    #[serde(rename = "setSecret")]
-    Set,
-    #[serde(rename = "testSecret")]
-    Test,
-    #[serde(rename = "finishSecret")]
-    Finish,
 }
 
 /// What an operator asks for.
@@ -59,7 +48,15 @@ enum Step {
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 enum Command {
     List {},
-    Drop { kid: Option<String>, not_before: Option<String> },
+    Drop(DropCommand),
+}
+
+/// What an operator removes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DropCommand {
+    kid: Option<String>,
+    not_before: Option<String>,
 }
 
 /// Handles one event.
@@ -123,9 +120,7 @@ async fn answer(app: &App, event: Value) -> Result<Value, Error> {
             let current = versions.current().await?;
             Ok(listed(&current.secrets, app.context.clock.now()))
         }
-        Event::Command(Command::Drop { kid, not_before }) => {
-            drop_key(app, versions, kid, not_before).await
-        }
+        Event::Command(Command::Drop(command)) => drop_key(app, versions, command).await,
     }
 }
 
@@ -134,8 +129,12 @@ fn refused(sentence: &str) -> Error {
 }
 
 /// Returns the fault of a rotation that cannot go on: it raises the alarm.
-fn stopped(why: &str) -> Error {
+fn stopped(why: &RotationStop) -> Error {
     Error::Failed(Fault::DeploymentSecret(format!("the rotation stops, because {why}")))
+}
+
+fn key_rotation(app: &App) -> KeyRotation<'_> {
+    app.context.config.key_rotation(&app.context.clock, &app.context.entropy)
 }
 
 fn listed(secrets: &Secrets, now: Timestamp) -> Value {
@@ -151,72 +150,98 @@ fn listed(secrets: &Secrets, now: Timestamp) -> Value {
 }
 
 async fn rotate(app: &App, versions: &SecretVersions, event: &RotationEvent) -> Result<(), Error> {
-    let (config, clock) = (&app.context.config, &app.context.clock);
-    let (plan, id) = (config.lifetimes.rotation_plan(), event.client_request_token.as_str());
-    let current = versions.current().await?;
-    let prepared = versions.version(id).await?;
-    if let Step::Create = event.step {
-        if prepared.is_none() {
-            let (algorithms, entropy) = (config.signing_algorithms(), &app.context.entropy);
-            let next = rotation::rotate(&current.secrets, &algorithms, &plan, clock, entropy)?;
-            versions.prepare(id, &next).await?;
+    let id = event.client_request_token.as_str();
+    let (current, staged) = (versions.current().await?, versions.staged().await?);
+    let version = versions.version(id).await?;
+    let state = RotationState {
+        current: &current.secrets,
+        prepared: prepared(&current.id, version.as_ref()),
+        staged: staged.as_ref().map(|staged| &staged.secrets),
+    };
+    match key_rotation(app).action(event.step, &state)? {
+        StepAction::Nothing => Ok(()),
+        StepAction::Prepare(next) => Ok(versions.prepare(id, &next).await?),
+        StepAction::Announce(announced) => announce(versions, &current.id, &announced).await,
+        StepAction::Test(announced) => test(app, versions, &state, &announced).await,
+        StepAction::PutInForce(announced) => {
+            test(app, versions, &state, &announced).await?;
+            match versions.put_in_force(id, &current.id).await? {
+                PutInForce::Done => telemetry::keys_changed("rotated"),
+                PutInForce::Overtaken => return Err(stopped(&RotationStop::Overtaken)),
+            }
+            complete(versions).await.map(drop)
         }
-        return Ok(());
-    }
-    let next = prepared.ok_or_else(|| {
-        stopped("there is no such version of the secret: createSecret comes first")
-    })?;
-    let now = clock.now();
-    if current.id != id {
-        let checked = rotation::check_next(&current.secrets, &next, &plan, now);
-        checked.map_err(|why| stopped(&why))?;
-    }
-    let announced = rotation::announce(&current.secrets, &next, now);
-    match event.step {
-        Step::Create => Ok(()),
-        Step::Set => {
-            for copy in SecretCopy::ALL {
-                versions.write_copy(copy, &announced).await?;
-            }
-            Ok(())
-        }
-        Step::Test => test(app, versions, (&current.secrets, &next), &announced).await,
-        Step::Finish => {
-            if current.id != id {
-                test(app, versions, (&current.secrets, &next), &announced).await?;
-                versions.put_in_force(id, &current.id).await?;
-                telemetry::keys_changed("rotated");
-            }
-            for copy in SecretCopy::ALL {
-                versions.write_copy(copy, &next).await?;
-            }
-            Ok(())
+        StepAction::Complete => complete(versions).await.map(drop),
+        StepAction::Stop(why) => Err(stopped(&why)),
+        StepAction::Withdraw(why) => {
+            complete(versions).await?;
+            versions.withdraw(id).await?;
+            Err(stopped(&why))
         }
     }
 }
 
-/// Step 3.
+fn prepared<'v>(current: &str, version: Option<&'v SecretVersion>) -> PreparedVersion<'v> {
+    match version {
+        None => PreparedVersion::Missing,
+        Some(version) if version.id == current => PreparedVersion::InForce,
+        Some(version) if version.is_pending => PreparedVersion::Pending(&version.secrets),
+        Some(_) => PreparedVersion::Withdrawn,
+    }
+}
+
+/// Makes the copies those of `announced`, unless another secret than `current` comes into force
+/// meanwhile: it may lack a key that the copies would have again.
+async fn announce(
+    versions: &SecretVersions,
+    current: &str,
+    announced: &Secrets,
+) -> Result<(), Error> {
+    versions.write_copies(announced).await?;
+    if versions.current().await?.id == current {
+        return Ok(());
+    }
+    complete(versions).await?;
+    Err(stopped(&RotationStop::Overtaken))
+}
+
+/// Checks that functions can use the prepared secret, and that the copies are those of `announced`.
 async fn test(
     app: &App,
     versions: &SecretVersions,
-    (current, next): (&Secrets, &Secrets),
+    state: &RotationState<'_>,
     announced: &Secrets,
 ) -> Result<(), Error> {
     let (config, clock) = (&app.context.config, &app.context.clock);
+    let PreparedVersion::Pending(next) = state.prepared else { return Ok(()) };
     let keyring = Keyring::new(next, &config.signing_algorithms(), clock)?;
     keyring.check_access(KeyAccess::Signing)?;
     let kids = |secrets: &Secrets| -> Vec<String> {
         key_list::list(secrets, clock.now()).into_iter().map(|key| key.kid).collect()
     };
-    if kids(current) == kids(next) {
+    if kids(state.current) == kids(next) {
         return Ok(()); // without new keys, there is nothing to announce
     }
     for copy in SecretCopy::ALL {
         if !versions.is_copy_of(copy, announced).await? {
-            return Err(stopped("a copy of the secret lacks the new keys: setSecret comes first"));
+            return Err(stopped(&RotationStop::NotAnnounced));
         }
     }
     Ok(())
+}
+
+/// Makes the copies those of the secret in force, also if another one comes into force meanwhile.
+async fn complete(versions: &SecretVersions) -> Result<SecretVersion, Error> {
+    let mut current = versions.current().await?;
+    for _ in 0..TRIES {
+        versions.write_copies(&current.secrets).await?;
+        let latest = versions.current().await?;
+        if latest.id == current.id {
+            return Ok(latest);
+        }
+        current = latest;
+    }
+    Err(stopped(&RotationStop::Overtaken))
 }
 
 /// Removes a key, or ends everything that was issued before a time, or both. The copies come first,
@@ -224,36 +249,64 @@ async fn test(
 async fn drop_key(
     app: &App,
     versions: &SecretVersions,
-    kid: Option<String>,
-    not_before: Option<String>,
+    command: DropCommand,
 ) -> Result<Value, Error> {
-    let (config, clock) = (&app.context.config, &app.context.clock);
-    let random = (clock, &app.context.entropy);
-    let mut next = versions.current().await?.secrets;
-    if let Some(kid) = &kid {
-        let plan = config.lifetimes.rotation_plan();
-        let algorithms = config.signing_algorithms();
-        next = match rotation::drop_key(&next, kid, &algorithms, &plan, random)? {
-            DropKey::Dropped(next) => *next,
-            DropKey::Unknown => return Err(refused("There is no key with this kid.")),
-            DropKey::Ambiguous(_) => {
-                return Err(refused(
-                    "Keys of several kinds have this kid: send refresh/KID, sealing/KID, session/KID or signing/KID.",
-                ));
+    if command.kid.is_none() && command.not_before.is_none() {
+        return Err(refused("Send kid, not_before, or both."));
+    }
+    for _ in 0..TRIES {
+        let current = versions.current().await?;
+        if let Some(next) = without(app, versions, &current.secrets, &command).await? {
+            let id = versions.stage(&next).await?;
+            versions.withdraw_pending().await?;
+            versions.write_copies(&next).await?;
+            match versions.put_in_force(&id, &current.id).await? {
+                PutInForce::Done => {
+                    telemetry::keys_changed("dropped");
+                    versions.unstage(&id).await?;
+                }
+                PutInForce::Overtaken => {
+                    complete(versions).await?;
+                    continue;
+                }
             }
-        };
-    }
-    match not_before.as_deref() {
-        Some(text) => {
-            rotation::set_not_before(&mut next, text, clock.now()).map_err(|why| refused(&why))?;
         }
-        None if kid.is_none() => return Err(refused("Send kid, not_before, or both.")),
-        None => {}
+        let current = complete(versions).await?;
+        return Ok(listed(&current.secrets, app.context.clock.now()));
     }
-    for copy in SecretCopy::ALL {
-        versions.write_copy(copy, &next).await?;
+    Err(stopped(&RotationStop::Overtaken))
+}
+
+/// Returns the secret after a drop; `None` if the drop is complete, except perhaps for the copies.
+async fn without(
+    app: &App,
+    versions: &SecretVersions,
+    current: &Secrets,
+    command: &DropCommand,
+) -> Result<Option<Secrets>, Error> {
+    let (rotation, not_before) = (key_rotation(app), command.not_before.as_deref());
+    let kid = command.kid.as_deref();
+    let mut outcome = rotation.drop_key(current, kid, not_before)?;
+    if let (DropKey::Unknown, Some(kid)) = (&outcome, kid) {
+        let has_key = |version: Option<SecretVersion>| {
+            let keys = version.map(|version| key_list::list(&version.secrets, Timestamp::MIN));
+            keys.unwrap_or_default().iter().any(|key| key.is_named(kid))
+        };
+        if has_key(versions.pending().await?) {
+            // A rotation announces it. It ends with the rotation.
+            return Ok(Some(Secrets { drops: current.drops + 1, ..current.clone() }));
+        }
+        if has_key(versions.previous().await?) {
+            outcome = rotation.drop_key(current, None, not_before)?; // the kid is dropped already
+        }
     }
-    versions.replace(&next).await?;
-    telemetry::keys_changed("dropped");
-    Ok(listed(&next, clock.now()))
+    match outcome {
+        DropKey::Dropped(next) => Ok(Some(*next)),
+        DropKey::Unchanged => Ok(None),
+        DropKey::Unknown => Err(refused("There is no key with this kid.")),
+        DropKey::Ambiguous(_) => Err(refused(
+            "Keys of several kinds have this kid: send refresh/KID, sealing/KID, session/KID or signing/KID.",
+        )),
+        DropKey::InvalidNotBefore(why) => Err(refused(&why.to_string())),
+    }
 }

@@ -9,7 +9,7 @@ use postern::{
     crypto::{
         Keyring,
         key_list::{self, KeyState, ListedKey},
-        rotation::{self, DropKey},
+        rotation::{KeyRotation, removal::DropKey},
         secrets::Secrets,
     },
 };
@@ -97,11 +97,7 @@ impl KeyFile {
     /// [`Error::Postern`] if there would be too many keys, [`Error::Io`] if the file cannot be
     /// written.
     pub fn rotate(&mut self) -> Result<KeyFileChange, Error> {
-        self.change(|file, secrets| {
-            let plan = file.config.lifetimes.rotation_plan();
-            let algorithms = file.config.signing_algorithms();
-            Ok(rotation::rotate(secrets, &algorithms, &plan, &file.clock, &file.entropy)?)
-        })
+        self.change(|file, secrets| Ok(file.rotation().next(secrets)?))
     }
 
     /// Removes the key `kid`, and ends everything that was issued before `not_before`.
@@ -114,34 +110,26 @@ impl KeyFile {
         kid: Option<&str>,
         not_before: Option<&str>,
     ) -> Result<KeyFileChange, Error> {
-        self.change(|file, secrets| {
-            let mut next = match kid {
-                None => secrets.clone(),
-                Some(kid) => file.without(secrets, kid)?,
-            };
-            if let Some(text) = not_before {
-                let set = rotation::set_not_before(&mut next, text, file.clock.now());
-                set.map_err(Error::Invalid)?;
-            }
-            Ok(next)
-        })
-    }
-
-    fn without(&self, secrets: &Secrets, kid: &str) -> Result<Secrets, Error> {
-        let plan = self.config.lifetimes.rotation_plan();
-        let (algorithms, random) = (self.config.signing_algorithms(), (&self.clock, &self.entropy));
-        match rotation::drop_key(secrets, kid, &algorithms, &plan, random)? {
+        self.change(|file, secrets| match file.rotation().drop_key(secrets, kid, not_before)? {
             DropKey::Dropped(next) => Ok(*next),
+            DropKey::Unchanged => Ok(secrets.clone()),
             DropKey::Unknown => Err(Error::Invalid(format!(
-                "{} contains no key {kid}: `postern-local keys list` shows its keys",
-                self.path.display()
+                "{} contains no key {}: `postern-local keys list` shows its keys",
+                file.path.display(),
+                kid.unwrap_or_default()
             ))),
             DropKey::Ambiguous(kinds) => {
+                let kid = kid.unwrap_or_default();
                 let names: Vec<_> = kinds.iter().map(|kind| kind.with_kid(kid)).collect();
                 let names = names.join(" or ");
                 Err(Error::Invalid(format!("several keys are named {kid}: write {names}")))
             }
-        }
+            DropKey::InvalidNotBefore(why) => Err(Error::Invalid(why.to_string())),
+        })
+    }
+
+    fn rotation(&self) -> KeyRotation<'_> {
+        self.config.key_rotation(&self.clock, &self.entropy)
     }
 
     /// Replaces the secrets in the file by what `next` makes of them. No other program changes the

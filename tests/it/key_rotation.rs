@@ -1,5 +1,6 @@
 //! The keys of a deployment are replaced on any day, and no caller notices.
 
+use jiff::Timestamp;
 use postern::{
     core::{
         clock::{Clock, LEEWAY},
@@ -10,7 +11,7 @@ use postern::{
     crypto::{
         jwk::JWKS_MAX_AGE,
         key_list::{self, KeyKind, KeyState, ListedKey},
-        rotation::{self, DropKey, RotationPlan},
+        rotation::{KeyRotation, RotationPlan, RotationStop, removal::DropKey},
         secrets::{SECRET_AGE, Secrets},
         sign::Algorithm,
     },
@@ -24,10 +25,14 @@ fn plan(world: &World) -> RotationPlan {
     world.app.context.config.lifetimes.rotation_plan()
 }
 
+fn rotation(world: &World) -> KeyRotation<'_> {
+    let context = &world.app.context;
+    context.config.key_rotation(&context.clock, &context.entropy)
+}
+
 /// Returns the secrets of a world after another rotation.
 fn rotated(world: &World) -> Secrets {
-    let (clock, entropy) = (&world.app.context.clock, &world.app.context.entropy);
-    rotation::rotate(&world.secrets, &ALGORITHMS, &plan(world), clock, entropy).unwrap()
+    rotation(world).next(&world.secrets).unwrap()
 }
 
 /// Returns the deployment after a rotation.
@@ -37,8 +42,7 @@ fn rotate(world: &World) -> World {
 
 /// Returns the secrets of a world without a key.
 fn dropped(world: &World, kid: &str) -> DropKey {
-    let random = (&world.app.context.clock, &world.app.context.entropy);
-    rotation::drop_key(&world.secrets, kid, &ALGORITHMS, &plan(world), random).unwrap()
+    rotation(world).drop_key(&world.secrets, Some(kid), None).unwrap()
 }
 
 fn drop_key(world: &World, kid: &str) -> World {
@@ -380,30 +384,68 @@ async fn not_before_ends_all_that_was_issued_earlier_and_nothing_later() {
     assert!(page.header("location").unwrap().starts_with("/login"));
 }
 
+/// Its end may be later than that of the keys of the plan: lifetimes were longer, or an operator
+/// has written it down.
+#[tokio::test]
+async fn a_key_that_signs_again_does_not_end_earlier() {
+    let mut world = World::new().await;
+    for _ in 0..2 {
+        world = rotate(&world);
+        world.advance_s(plan(&world).lead.as_secs());
+    }
+    let mut secrets = rotated(&world);
+    let late = secrets.refresh_keys[1].verify_until.unwrap();
+    secrets.refresh_keys[1].verify_until = Some(late + plan(&world).keep_refresh);
+    let world = world.with_secrets(secrets);
+    let signs = world.secrets.refresh_keys[2].kid.clone();
+    assert_eq!(state(&world, &signs), KeyState::Signing);
+    let without = drop_key(&world, &format!("refresh/{signs}"));
+    assert_eq!(state(&without, &without.secrets.refresh_keys[1].kid), KeyState::Signing);
+    let end = without.secrets.refresh_keys[1].verify_until;
+    assert_eq!(end, world.secrets.refresh_keys[1].verify_until);
+}
+
 #[tokio::test]
 async fn a_secret_that_lost_something_or_comes_too_late_is_not_put_in_force() {
     let world = World::new().await;
     let (plan, current) = (plan(&world), world.secrets.clone());
     let next = rotated(&world);
-    let check = |next: &Secrets| rotation::check_next(&current, next, &plan, world.now());
-    check(&next).unwrap();
-    check(&current).unwrap();
-    let mut lost = next.clone();
-    lost.session_keys.remove(0);
-    assert!(check(&lost).unwrap_err().contains("lacks a key"));
-    let mut swapped = next.clone();
-    swapped.refresh_keys[0].key = next.refresh_keys[1].key.clone();
-    assert!(check(&swapped).unwrap_err().contains("lacks a key"));
-    let mut edited = next.clone();
-    edited.refs.insert("partner".into(), json!("secret"));
-    assert!(check(&edited).unwrap_err().contains("was changed"));
-    let mut operator = next.clone();
-    operator.operator_key_sha256 = None;
-    assert!(check(&operator).unwrap_err().contains("was changed"));
+    let check = |next: &Secrets| rotation(&world).check(&current, next);
+    assert_eq!([check(&next), check(&current)], [Ok(()), Ok(())]);
+    type Change = fn(&mut Secrets);
+    let cases: [(Change, RotationStop); 6] = [
+        (|next| drop(next.session_keys.remove(0)), RotationStop::KeyLost),
+        (|next| next.refresh_keys[0].key = next.refresh_keys[1].key.clone(), RotationStop::KeyLost),
+        (|next| next.sealing_keys[0].sign_from = Some(Timestamp::MIN), RotationStop::KeyLost),
+        (
+            |next| drop(next.refs.insert("partner".into(), json!("secret"))),
+            RotationStop::SecretChanged,
+        ),
+        (|next| next.operator_key_sha256 = None, RotationStop::SecretChanged),
+        (|next| next.drops += 1, RotationStop::DropSince),
+    ];
+    for (change, stop) in cases {
+        let mut changed = next.clone();
+        change(&mut changed);
+        assert_eq!(check(&changed), Err(stop));
+    }
     world.advance_s((plan.lead - plan.least_lead).as_secs());
     check(&next).unwrap();
     world.advance_s(1);
-    assert!(check(&next).unwrap_err().contains("took too long"));
+    let stop = check(&next).unwrap_err();
+    assert!(matches!(stop, RotationStop::TooLate { .. }), "{stop}");
+}
+
+#[tokio::test]
+async fn a_key_that_was_given_a_later_end_does_not_lose_it_to_a_rotation() {
+    let world = rotate(&World::new().await);
+    let next = rotated(&world);
+    let mut current = world.secrets.clone();
+    let end = current.session_keys[0].verify_until.unwrap();
+    current.session_keys[0].verify_until = Some(end + plan(&world).keep_session);
+    assert_eq!(rotation(&world).check(&current, &next), Err(RotationStop::KeyLost));
+    let again = rotation(&world).next(&current).unwrap();
+    assert_eq!(rotation(&world).check(&current, &again), Ok(()));
 }
 
 #[test]
@@ -425,7 +467,9 @@ fn a_key_whose_times_are_not_in_order_prevents_the_start() {
     let mut secrets = Secrets::default();
     secrets.generate_missing(&ALGORITHMS, &clock, &entropy).unwrap();
     let plan = postern::config::Lifetimes::default().rotation_plan();
-    let good = rotation::rotate(&secrets, &ALGORITHMS, &plan, &clock, &entropy).unwrap();
+    let rotation =
+        KeyRotation { algorithms: ALGORITHMS.to_vec(), plan, clock: &clock, entropy: &entropy };
+    let good = rotation.next(&secrets).unwrap();
     let start = |secrets: &Secrets| postern::crypto::Keyring::new(secrets, &ALGORITHMS, &clock);
     start(&good).unwrap();
     let mut early = good.clone();
@@ -474,8 +518,9 @@ fn every_algorithm_of_the_configuration_is_rotated() {
     let plan = postern::config::Lifetimes::default().rotation_plan();
     let mut secrets = Secrets::default();
     secrets.generate_missing(&[Algorithm::ES256], &clock, &entropy).unwrap();
-    let both = [Algorithm::ES256, Algorithm::EdDSA];
-    let next = rotation::rotate(&secrets, &both, &plan, &clock, &entropy).unwrap();
+    let algorithms = vec![Algorithm::ES256, Algorithm::EdDSA];
+    let rotation = KeyRotation { algorithms, plan, clock: &clock, entropy: &entropy };
+    let next = rotation.next(&secrets).unwrap();
     let listed: Vec<_> = key_list::list(&next, clock.now())
         .into_iter()
         .filter(|key| matches!(key.kind, KeyKind::Signing(_)))

@@ -2,7 +2,7 @@
 //! and clocks that differ, and everything that they have issued.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -18,7 +18,12 @@ use postern::{
         Keyring,
         jwk::JWKS_MAX_AGE,
         jwt::{self, HeaderRequirements, IssuedBy},
-        rotation::{self, RotationPlan},
+        key_list::{self, KeyState, ListedKey},
+        rotation::{
+            KeyRotation, RotationPlan,
+            removal::DropKey,
+            step::{PreparedVersion, RotationState, RotationStep, StepAction},
+        },
         secrets::{SECRET_AGE, SECRET_RETRY, Secrets},
         sign::Algorithm,
     },
@@ -37,11 +42,13 @@ const DAY_S: i64 = 24 * 3600;
 enum Event {
     /// Time passes.
     Pass(i64),
-    /// The next step of a rotation, which begins one if none has begun. If `crashes`, the step is
-    /// done, and repeated by the next event of this kind.
+    /// The next write of a rotation, which begins one if none has begun. If `crashes`, the step does
+    /// nothing more, and is repeated.
     Rotate { crashes: bool },
     /// The rotation is given up, unless the new secret is in force.
     Cancel,
+    /// An operator drops a key that waits.
+    DropWaiting { at: usize },
     /// A process signs an access token, grants a family or creates a session.
     Issue { process: usize },
     /// A process exchanges the refresh token of a family.
@@ -68,6 +75,7 @@ fn event() -> impl Strategy<Value = Event> {
         6 => pass.prop_map(Event::Pass),
         6 => prop::bool::weighted(0.3).prop_map(|crashes| Event::Rotate { crashes }),
         1 => Just(Event::Cancel),
+        2 => (0..4usize).prop_map(|at| Event::DropWaiting { at }),
         4 => process().prop_map(|process| Event::Issue { process }),
         4 => (process(), 0..8usize).prop_map(|(process, family)| Event::Refresh { process, family }),
         2 => process().prop_map(|process| Event::CannotRead { process }),
@@ -90,9 +98,27 @@ struct Family {
 }
 
 /// A rotation that has begun.
-struct Pending {
-    secrets: Secrets,
-    steps: usize,
+struct Begun {
+    step: RotationStep,
+    /// The writes of the step that are yet to be done.
+    writes: VecDeque<Write>,
+    prepared: Option<Secrets>,
+    /// The number of the prepared version, once it is in force.
+    version: Option<usize>,
+}
+
+/// A write of a step.
+#[derive(Clone)]
+enum Write {
+    Prepared(Secrets),
+    Public(Secrets),
+    Verification(Secrets),
+    InForce,
+    Withdrawn,
+}
+
+fn copies(secrets: &Secrets) -> [Write; 2] {
+    [Write::Public(secrets.clone()), Write::Verification(secrets.clone())]
 }
 
 struct Simulation {
@@ -103,7 +129,9 @@ struct Simulation {
     signing: Vec<Secrets>,
     verification: Vec<Secrets>,
     public: Vec<Secrets>,
-    pending: Option<Pending>,
+    begun: Option<Begun>,
+    /// The kids of the keys that were dropped.
+    dropped: BTreeSet<String>,
     signers: Vec<Process>,
     verifiers: Vec<Process>,
     publishers: Vec<Process>,
@@ -136,7 +164,8 @@ impl Simulation {
             verification: vec![secrets.verification(&[])],
             public: vec![secrets.publication()],
             signing: vec![secrets],
-            pending: None,
+            begun: None,
+            dropped: BTreeSet::new(),
             signers: Vec::new(),
             verifiers: Vec::new(),
             publishers: Vec::new(),
@@ -206,40 +235,103 @@ impl Simulation {
 
     /// Reports whether a new secret is in force, whose copies are to follow.
     fn is_in_force(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.steps > 3)
+        self.begun.as_ref().is_some_and(|begun| begun.version.is_some())
     }
 
-    /// The next step of a rotation, in the order of `rotate_signing_key`.
+    /// Does the next write of a rotation.
     fn rotate(&mut self, crashes: bool) {
-        let (clock, now_s) = (self.clock(0), self.now());
-        let current = self.signing.last().unwrap();
-        let pending = self.pending.get_or_insert_with(|| {
-            let next =
-                rotation::rotate(current, &ALGORITHMS, &self.plan, &clock, &Entropy::system());
-            Pending { secrets: next.unwrap(), steps: 0 }
+        let mut begun = self.begun.take().unwrap_or(Begun {
+            step: RotationStep::Create,
+            writes: VecDeque::new(),
+            prepared: None,
+            version: None,
         });
-        let steps = pending.steps;
-        pending.steps += usize::from(!crashes);
-        let next = pending.secrets.clone();
-        let announced = rotation::announce(current, &next, time(now_s));
-        match steps {
-            0 => {}
-            1 => self.public.push(announced.publication()),
-            2 => self.verification.push(announced.verification(&[])),
-            3 if rotation::check_next(current, &next, &self.plan, time(now_s)).is_err() => {
-                self.pending = None;
-            }
-            3 => {
-                self.signing.push(next);
-                self.rotations += 1;
-            }
-            4 => self.public.push(next.publication()),
-            _ => {
-                self.verification.push(next.verification(&[]));
-                self.pending = None;
+        if begun.writes.is_empty() {
+            begun.writes = self.writes(&begun);
+        }
+        let is_withdrawn = match begun.writes.pop_front() {
+            None => false,
+            Some(write) => self.write(write, &mut begun),
+        };
+        let is_finished = begun.step == RotationStep::Finish && begun.writes.is_empty();
+        if crashes {
+            begun.writes.clear();
+        } else if begun.writes.is_empty() {
+            begun.step = match begun.step {
+                RotationStep::Create => RotationStep::Set,
+                RotationStep::Set => RotationStep::Test,
+                RotationStep::Test | RotationStep::Finish => RotationStep::Finish,
+            };
+        }
+        let has_ended = is_withdrawn || (is_finished && !crashes);
+        self.begun = Some(begun).filter(|_| !has_ended);
+        self.note_published(self.now());
+    }
+
+    /// Returns the writes of a step, as `rotate_signing_key` does them.
+    fn writes(&self, begun: &Begun) -> VecDeque<Write> {
+        let (clock, entropy) = (self.clock(0), Entropy::system());
+        let current = self.signing.last().unwrap();
+        let prepared = match (&begun.prepared, begun.version) {
+            (None, _) => PreparedVersion::Missing,
+            (Some(next), None) => PreparedVersion::Pending(next),
+            (Some(_), Some(at)) if at + 1 == self.signing.len() => PreparedVersion::InForce,
+            (Some(_), Some(_)) => PreparedVersion::Withdrawn,
+        };
+        let state = RotationState { current, prepared, staged: None };
+        let next = begun.prepared.as_ref().unwrap_or(current);
+        match self.rotation(&clock, &entropy).action(begun.step, &state).unwrap() {
+            StepAction::Nothing | StepAction::Test(_) => VecDeque::new(),
+            StepAction::Prepare(next) => [Write::Prepared(*next)].into(),
+            StepAction::Announce(announced) => copies(&announced).into(),
+            StepAction::PutInForce(_) => [Write::InForce].into_iter().chain(copies(next)).collect(),
+            StepAction::Complete => copies(current).into(),
+            StepAction::Stop(_) | StepAction::Withdraw(_) => {
+                copies(current).into_iter().chain([Write::Withdrawn]).collect()
             }
         }
-        self.note_published(now_s);
+    }
+
+    /// Returns whether the rotation is over because of the write.
+    fn write(&mut self, write: Write, begun: &mut Begun) -> bool {
+        match write {
+            Write::Prepared(next) => begun.prepared = Some(next),
+            Write::Public(secrets) => self.public.push(secrets.publication()),
+            Write::Verification(secrets) => self.verification.push(secrets.verification(&[])),
+            Write::InForce => {
+                begun.version = Some(self.signing.len());
+                self.signing.extend(begun.prepared.clone());
+                self.rotations += 1;
+            }
+            Write::Withdrawn => return true,
+        }
+        false
+    }
+
+    /// Drops a key that waits, and with which no process can sign before it knows.
+    fn drop_waiting(&mut self, at: usize) {
+        let (clock, entropy, now_s) = (self.clock(0), Entropy::system(), self.now());
+        let current = self.signing.last().unwrap();
+        let safe = time(now_s + self.plan.least_lead.as_secs());
+        let is_safe = |key: &ListedKey| {
+            key.state == KeyState::Waiting && key.times.sign_from.is_some_and(|from| from > safe)
+        };
+        let waiting = key_list::list(current, time(now_s)).into_iter().filter(is_safe);
+        let Some(key) = waiting.into_iter().nth(at) else { return };
+        let name = key.kind.with_kid(&key.kid);
+        let outcome = self.rotation(&clock, &entropy).drop_key(current, Some(&name), None);
+        let DropKey::Dropped(next) = outcome.unwrap() else { panic!("{name} was not dropped") };
+        self.public.push(next.publication());
+        self.verification.push(next.verification(&[]));
+        self.signing.push(*next);
+        self.dropped.insert(name);
+        if let Some(begun) = &mut self.begun {
+            begun.writes.clear(); // the step reads the secret again
+        }
+    }
+
+    fn rotation<'a>(&self, clock: &'a Clock, entropy: &'a Entropy) -> KeyRotation<'a> {
+        KeyRotation { algorithms: ALGORITHMS.to_vec(), plan: self.plan, clock, entropy }
     }
 
     fn issue(&mut self, process: usize) {
@@ -313,6 +405,13 @@ impl Simulation {
             };
             assert!(!published.keys.iter().any(|key| is_retired(&key.kid)), "a retired key");
         }
+        for secrets in
+            [&self.signing, &self.verification, &self.public].map(|all| &all[all.len() - 1..])
+        {
+            let listed = key_list::list(&secrets[0], time(self.now()));
+            let mut names = listed.iter().map(|key| key.kind.with_kid(&key.kid));
+            assert!(!names.any(|name| self.dropped.contains(&name)), "a key that was dropped");
+        }
     }
 
     fn follow(&mut self, history: &[Event]) {
@@ -325,7 +424,8 @@ impl Simulation {
                 }
                 Event::Rotate { crashes } => self.rotate(*crashes),
                 Event::Cancel if self.is_in_force() => {}
-                Event::Cancel => self.pending = None,
+                Event::Cancel => self.begun = None,
+                Event::DropWaiting { at } => self.drop_waiting(*at),
                 Event::Issue { process } => self.issue(*process),
                 Event::Refresh { process, family } => self.refresh(*process, *family),
                 Event::CannotRead { process } => {
@@ -366,8 +466,10 @@ fn keys_can_be_rotated_every_other_day_for_a_season() {
         let mut history = vec![Event::Issue { process: day % 4 }, Event::Pass(DAY_S)];
         history.extend((0..8).map(|family| Event::Refresh { process: day % 3, family }));
         history.extend([Event::Rotate { crashes: day % 5 == 0 }, Event::Pass(17)]);
-        history.extend((0..5).map(|_| Event::Rotate { crashes: false }));
         simulation.follow(&history);
+        while simulation.begun.is_some() {
+            simulation.follow(&[Event::Rotate { crashes: false }]);
+        }
         simulation.tokens.clear();
         simulation.sessions.truncate(40);
         simulation.families.truncate(40);

@@ -66,9 +66,43 @@ impl Bed {
     }
 
     async fn rotate(&self) {
+        self.rotate_to(VERSION).await.unwrap();
+    }
+
+    async fn rotate_to(&self, version: &str) -> Result<(), String> {
         for step in STEPS {
-            self.step(step).await.unwrap();
+            self.step_of(version, step).await?;
         }
+        Ok(())
+    }
+
+    /// Rotates as Secrets Manager does, which tries a version again while it is pending.
+    async fn rotate_as_scheduled(&self) {
+        for _ in 0..3 {
+            if self.rotate_to(&self.secrets.begin_rotation(SIGNING)).await.is_ok() {
+                return;
+            }
+        }
+        panic!("no rotation succeeds any more");
+    }
+
+    async fn drop_key(&self, kid: &str) -> Result<Value, String> {
+        self.send(json!({"action": "drop", "kid": kid})).await
+    }
+
+    /// Returns the kid of the signing key that was made first.
+    fn first_kid(&self) -> String {
+        self.world.secrets.signing_keys[0].kid.clone()
+    }
+
+    /// Asserts that the copies are those of the secret, and that none of them has the key.
+    #[track_caller]
+    fn assert_without(&self, kid: &str) {
+        let [signing, verification, public] = self.all();
+        let json = |secrets: &Secrets| serde_json::to_value(secrets).unwrap();
+        assert_eq!(json(&verification), json(&signing.verification(&["partner"])));
+        assert_eq!(json(&public), json(&signing.publication()));
+        assert!(!json(&signing).to_string().contains(kid), "{kid} is back");
     }
 
     fn all(&self) -> [Secrets; 3] {
@@ -195,24 +229,24 @@ async fn steps_out_of_order_are_refused_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_took_too_long_is_refused_and_ends_no_key() {
+async fn a_rotation_that_took_too_long_is_withdrawn_and_ends_no_key() {
     let bed = Bed::new().await;
+    let before = bed.json();
     bed.step("createSecret").await.unwrap();
     bed.step("setSecret").await.unwrap();
-    let before = bed.json();
     bed.world.advance_s(24 * 3600 + 1);
-    for step in ["setSecret", "testSecret", "finishSecret"] {
+    let refused = bed.step("finishSecret").await.unwrap_err();
+    assert!(refused.contains("took too long"), "{refused}");
+    assert_eq!(bed.json(), before, "nothing is announced any more");
+    for step in STEPS {
         let refused = bed.step(step).await.unwrap_err();
-        assert!(refused.contains("took too long"), "{step}: {refused}");
+        assert!(refused.contains("is not pending"), "{step}: {refused}");
     }
-    assert_eq!(bed.json(), before);
     bed.world.advance_s(30 * 24 * 3600);
     let agent = bed.world.agent(&["data:read"]).await;
     let access = bed.functions(SIGNING).exchange(&agent).await.access;
     assert_eq!(bed.functions(VERIFICATION).whoami(&access).await, 200);
-    for step in STEPS {
-        bed.step_of(&VERSION.replace('9', "8"), step).await.unwrap();
-    }
+    bed.rotate_to(&bed.secrets.begin_rotation(SIGNING)).await.unwrap();
 }
 
 #[tokio::test]
@@ -226,6 +260,54 @@ async fn a_secret_that_was_changed_meanwhile_is_not_overwritten() {
     let refused = bed.step("finishSecret").await.unwrap_err();
     assert!(refused.contains("was changed"), "{refused}");
     assert!(bed.secrets.current(SIGNING).refs.contains_key("another"));
+    bed.rotate_as_scheduled().await;
+    assert!(bed.secrets.current(SIGNING).refs.contains_key("another"));
+}
+
+/// The service takes its own label from no version, and tries a version that has it again.
+#[tokio::test]
+async fn an_edit_by_hand_does_not_end_the_schedule() {
+    let bed = Bed::new().await;
+    let version = bed.secrets.begin_rotation(SIGNING);
+    bed.rotate_to(&version).await.unwrap();
+    let mut edited: Secrets = bed.secrets.current(SIGNING);
+    edited.refs.insert("another".into(), json!("secret"));
+    bed.secrets.write(SIGNING, &edited);
+    assert_eq!(bed.secrets.begin_rotation(SIGNING), version, "the service tries it again");
+    bed.world.advance_s(90 * 24 * 3600);
+    bed.rotate_as_scheduled().await;
+    assert!(bed.secrets.current(SIGNING).refs.contains_key("another"));
+    let waiting = bed.states().into_iter().filter(|state| *state == KeyState::Waiting);
+    assert_eq!(waiting.count(), 4);
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_pending_does_not_come_into_force() {
+    let bed = Bed::new().await;
+    for step in ["createSecret", "setSecret", "testSecret"] {
+        bed.step(step).await.unwrap();
+    }
+    bed.secrets.remove_label(SIGNING, "AWSPENDING");
+    let before = bed.json();
+    for step in STEPS {
+        let refused = bed.step(step).await.unwrap_err();
+        assert!(refused.contains("is not pending"), "{step}: {refused}");
+    }
+    assert_eq!(bed.json(), before);
+}
+
+#[tokio::test]
+async fn a_version_that_was_in_force_does_not_come_back() {
+    let bed = Bed::new().await;
+    bed.rotate().await;
+    bed.world.advance_s(2 * 24 * 3600);
+    bed.rotate_as_scheduled().await;
+    let before = bed.json();
+    for step in STEPS {
+        let refused = bed.step(step).await.unwrap_err();
+        assert!(refused.contains("is not pending"), "{step}: {refused}");
+    }
+    assert_eq!(bed.json(), before);
 }
 
 /// Secrets Manager tests a new schedule with a version that has the value in force.
@@ -290,18 +372,182 @@ async fn a_rotation_that_began_before_a_key_was_dropped_is_refused() {
     let bed = Bed::new().await;
     bed.step("createSecret").await.unwrap();
     bed.step("setSecret").await.unwrap();
-    for kid in [
-        bed.world.secrets.signing_keys[0].kid.clone(),
-        format!("refresh/{}", bed.world.secrets.refresh_keys[0].kid),
-    ] {
-        bed.send(json!({"action": "drop", "kid": kid})).await.unwrap();
+    for kid in [bed.first_kid(), format!("refresh/{}", bed.world.secrets.refresh_keys[0].kid)] {
+        bed.drop_key(&kid).await.unwrap();
         let after = bed.json();
-        for step in ["setSecret", "testSecret", "finishSecret"] {
+        for step in STEPS {
             let refused = bed.step(step).await.unwrap_err();
-            assert!(refused.contains("the rotation stops"), "{step}: {refused}");
+            assert!(refused.contains("is not pending"), "{step}: {refused}");
         }
         assert_eq!(bed.json(), after);
     }
+    bed.rotate_to(&bed.secrets.begin_rotation(SIGNING)).await.unwrap();
+}
+
+/// The label of the finished rotation stays on its version, which a drop replaces.
+#[tokio::test]
+async fn a_drop_does_not_end_the_schedule() {
+    let bed = Bed::new().await;
+    let version = bed.secrets.begin_rotation(SIGNING);
+    bed.rotate_to(&version).await.unwrap();
+    assert_eq!(bed.secrets.labels(SIGNING, &version), ["AWSCURRENT", "AWSPENDING"]);
+    bed.drop_key(&bed.first_kid()).await.unwrap();
+    assert_eq!(bed.secrets.labels(SIGNING, &version), ["AWSPREVIOUS"]);
+    bed.world.advance_s(90 * 24 * 3600);
+    bed.rotate_to(&bed.secrets.begin_rotation(SIGNING)).await.unwrap();
+    bed.assert_without(&bed.first_kid());
+}
+
+#[tokio::test]
+async fn a_drop_at_any_call_of_a_rotation_is_not_undone() {
+    let mut drops = 0;
+    for (done, step) in STEPS.into_iter().enumerate() {
+        for at in 0.. {
+            let bed = Bed::new().await;
+            let (kid, version) = (bed.first_kid(), bed.secrets.begin_rotation(SIGNING));
+            for step in &STEPS[..done] {
+                bed.step_of(&version, step).await.unwrap();
+            }
+            let rotation = bed.step_of(&version, step);
+            let Some((_, dropped)) = bed.secrets.during(at, rotation, bed.drop_key(&kid)).await
+            else {
+                break;
+            };
+            dropped.unwrap();
+            drops += 1;
+            bed.rotate_as_scheduled().await;
+            bed.assert_without(&kid);
+        }
+    }
+    assert!(drops > 25, "{drops}");
+}
+
+/// The key waits, so the rotation that goes on has it, too.
+#[tokio::test]
+async fn a_step_at_any_call_of_a_drop_does_not_undo_it() {
+    let mut drops = 0;
+    for (done, step) in STEPS.into_iter().enumerate() {
+        for at in 0.. {
+            let bed = Bed::new().await;
+            bed.rotate().await;
+            let kid = bed.secrets.current(SIGNING).signing_keys[1].kid.clone();
+            let version = bed.secrets.begin_rotation(SIGNING);
+            for step in &STEPS[..done] {
+                bed.step_of(&version, step).await.unwrap();
+            }
+            let (dropping, rotation) = (bed.drop_key(&kid), bed.step_of(&version, step));
+            let Some((dropped, _)) = bed.secrets.during(at, dropping, rotation).await else {
+                break;
+            };
+            dropped.unwrap();
+            bed.assert_without(&kid);
+            drops += 1;
+            bed.rotate_as_scheduled().await;
+            bed.assert_without(&kid);
+        }
+    }
+    assert!(drops > 50, "{drops}");
+}
+
+/// Any call can fail, executed or not, and a rotation can begin before the drop is repeated.
+#[tokio::test]
+async fn a_failure_at_any_call_leaves_a_drop_that_can_be_repeated() {
+    let mut failures = 0;
+    for fault in [SecretsFault::NotExecuted, SecretsFault::ResponseLost] {
+        for at in 0..30 {
+            let bed = Bed::new().await;
+            bed.secrets.begin_rotation(SIGNING);
+            let event = json!({"action": "drop", "kid": bed.first_kid(), "not_before": "now"});
+            let mut ended = None;
+            bed.secrets.fail_after(at, fault);
+            while let Err(code) = bed.send(event.clone()).await {
+                if code.contains("There is no key with this kid") {
+                    break; // it was complete before the rotation
+                }
+                assert!(code.starts_with("internal_error: "), "{code}");
+                bed.secrets.recover();
+                failures += 1;
+                let copy = bed.secrets.current(VERIFICATION).not_before;
+                let _ = bed.rotate_to(&bed.secrets.begin_rotation(SIGNING)).await;
+                ended = bed.secrets.current(VERIFICATION).not_before;
+                assert!(ended >= copy, "what has ended stays ended");
+                bed.world.advance_s(7);
+            }
+            bed.secrets.recover();
+            bed.assert_without(&bed.first_kid());
+            assert!(bed.secrets.current(SIGNING).not_before >= ended);
+            bed.rotate_as_scheduled().await;
+            bed.assert_without(&bed.first_kid());
+        }
+    }
+    assert!(failures > 20, "{failures}");
+}
+
+#[tokio::test]
+async fn a_drop_that_is_complete_can_be_repeated() {
+    let bed = Bed::new().await;
+    let first = bed.drop_key(&bed.first_kid()).await.unwrap();
+    let after = bed.json();
+    assert_eq!(bed.drop_key(&bed.first_kid()).await.unwrap(), first);
+    assert_eq!(bed.json(), after);
+    bed.rotate_as_scheduled().await;
+    let refused = bed.drop_key(&bed.first_kid()).await.unwrap_err();
+    assert!(refused.contains("There is no key with this kid"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_rotation_waits_for_a_drop_that_has_begun() {
+    let bed = Bed::new().await;
+    bed.secrets.fail_after(6, SecretsFault::NotExecuted);
+    bed.drop_key(&bed.first_kid()).await.unwrap_err();
+    bed.secrets.recover();
+    let before = bed.json();
+    let version = bed.secrets.begin_rotation(SIGNING);
+    for step in STEPS {
+        let refused = bed.step_of(&version, step).await.unwrap_err();
+        assert!(refused.contains("a drop has begun and was not completed"), "{step}: {refused}");
+    }
+    assert_eq!(bed.json(), before);
+    bed.drop_key(&bed.first_kid()).await.unwrap();
+    bed.rotate_as_scheduled().await;
+    bed.assert_without(&bed.first_kid());
+}
+
+/// It is published before its secret is in force.
+#[tokio::test]
+async fn a_key_that_is_only_announced_can_be_dropped() {
+    let bed = Bed::new().await;
+    let version = bed.secrets.begin_rotation(SIGNING);
+    bed.step_of(&version, "createSecret").await.unwrap();
+    bed.step_of(&version, "setSecret").await.unwrap();
+    let kid = bed.secrets.current(PUBLIC).signing_keys[1].kid.clone();
+    bed.drop_key(&kid).await.unwrap();
+    bed.assert_without(&kid);
+    let refused = bed.step_of(&version, "finishSecret").await.unwrap_err();
+    assert!(refused.contains("is not pending"), "{refused}");
+    bed.rotate_as_scheduled().await;
+    bed.assert_without(&kid);
+}
+
+/// Each call has a timeout of three seconds, and what it does can be a second one.
+#[tokio::test]
+async fn the_timeout_of_the_function_is_enough_for_its_calls() {
+    let template =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"));
+    let template = local::template::parse_yaml(&template.unwrap()).unwrap();
+    let timeout = template["Resources"]["RotateSigningKey"]["Properties"]["Timeout"].as_u64();
+    let bed = Bed::new().await;
+    let mut most = 0;
+    for event in STEPS {
+        let before = bed.secrets.calls();
+        bed.step(event).await.unwrap();
+        most = most.max(bed.secrets.calls() - before);
+    }
+    let before = bed.secrets.calls();
+    bed.drop_key(&bed.first_kid()).await.unwrap();
+    most = most.max(bed.secrets.calls() - before);
+    assert!((10..=20).contains(&most), "{most}");
+    assert_eq!(timeout, Some(60));
 }
 
 #[tokio::test]
@@ -372,9 +618,9 @@ async fn a_rotation_that_began_before_not_before_is_refused() {
     bed.step("setSecret").await.unwrap();
     bed.send(json!({"action": "drop", "not_before": "now"})).await.unwrap();
     let after = bed.json();
-    for step in ["setSecret", "testSecret", "finishSecret"] {
+    for step in STEPS {
         let refused = bed.step(step).await.unwrap_err();
-        assert!(refused.contains("was changed while"), "{step}: {refused}");
+        assert!(refused.contains("is not pending"), "{step}: {refused}");
         assert_eq!(bed.json(), after);
     }
 }

@@ -3,23 +3,33 @@
 
 use jiff::SignedDuration;
 
-use super::lifetimes::{LONGEST_ACCESS_TOKEN, Lifetimes};
+use super::{
+    Config,
+    lifetimes::{LONGEST_ACCESS_TOKEN, Lifetimes},
+};
 use crate::{
-    core::clock::LEEWAY,
+    core::{
+        clock::{Clock, LEEWAY},
+        entropy::Entropy,
+    },
     crypto::{
         jwk::JWKS_MAX_AGE,
-        rotation::RotationPlan,
+        rotation::{KeyRotation, RotationPlan},
         secrets::{SECRET_AGE, SECRET_RETRY},
     },
 };
 
 /// The longest time from the beginning of a request to its response: the timeout of the functions.
 const REQUEST: SignedDuration = SignedDuration::from_secs(30);
+/// The longest time from the check of a new secret until it is in force: the timeout of the function
+/// that does both.
+const ROTATION_STEP: SignedDuration = SignedDuration::from_secs(60);
 /// How long verifiers of other parties may cache the key set, whatever we allow.
 const VERIFIER_CACHE: SignedDuration = SignedDuration::from_secs(24 * 3600);
 /// From a new secret until every process uses it, by its own clock, and every cache that keeps to
 /// `max-age` has the key set with it.
 const LEAST_LEAD: SignedDuration = sum(&[
+    ROTATION_STEP,
     SECRET_AGE,   // a process has read the secret just before
     SECRET_RETRY, // and fails to read it once
     REQUEST,      // it continues with a request that it has begun
@@ -60,5 +70,13 @@ impl Lifetimes {
             keep_session: session + MARGIN,
             keep_sealing: self.session_absolute + MARGIN,
         }
+    }
+}
+
+impl Config {
+    /// Returns how the keys of the deployment are replaced.
+    pub fn key_rotation<'a>(&self, clock: &'a Clock, entropy: &'a Entropy) -> KeyRotation<'a> {
+        let (algorithms, plan) = (self.signing_algorithms(), self.lifetimes.rotation_plan());
+        KeyRotation { algorithms, plan, clock, entropy }
     }
 }

@@ -79,6 +79,13 @@ pub struct ListedKey {
     pub state: KeyState,
 }
 
+impl ListedKey {
+    /// Reports whether `name` is the `kid`, or the kind and the `kid` with a slash between them.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.kid == name || self.kind.with_kid(&self.kid) == name
+    }
+}
+
 /// Lists all keys, by kind.
 pub fn list(secrets: &Secrets, now: Timestamp) -> Vec<ListedKey> {
     let mut listed = Vec::new();

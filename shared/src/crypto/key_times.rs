@@ -43,6 +43,17 @@ impl KeyTimes {
         self.verify_until.is_none_or(|until| until > now)
     }
 
+    /// Reports whether a key with these times does all that it did with those of `before`: only its
+    /// end can be later, or be decided now.
+    pub(super) fn continues(&self, before: Self) -> bool {
+        let ends_no_earlier = match (before.verify_until, self.verify_until) {
+            (None, _) | (Some(_), None) => true,
+            (Some(before), Some(until)) => until >= before,
+        };
+        (self.publish_at, self.sign_from) == (before.publish_at, before.sign_from)
+            && ends_no_earlier
+    }
+
     /// Checks that the key `name` is published before it signs, and verifies what it signs.
     pub(super) fn check_order(&self, name: &str) -> Result<(), Fault> {
         let times = [self.publish_at, self.sign_from, self.verify_until];

@@ -48,6 +48,10 @@ pub struct Secrets {
     /// sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// How often keys were dropped or `not_before` was set. A rotation that began before the last
+    /// time does not come into force.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub drops: u64,
     /// The keys of our own tokens. Of the configured algorithm, the newest that can sign does.
     #[serde(default)]
     pub signing_keys: Vec<StoredSigningKey>,
@@ -195,6 +199,7 @@ impl Secrets {
         Self {
             operator_key_sha256: self.operator_key_sha256,
             not_before: self.not_before,
+            drops: 0,
             signing_keys: self.signing_keys.iter().map(strip).collect(),
             refresh_keys: Vec::new(),
             session_keys: self.session_keys.clone(),
@@ -249,6 +254,10 @@ impl Secrets {
         };
         keys.map_err(|unsound| format!("cannot be used: {unsound}"))
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What is wrong with a secret that a setting names and the deployment's secret does not contain.
