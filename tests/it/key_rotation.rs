@@ -384,6 +384,28 @@ async fn not_before_ends_all_that_was_issued_earlier_and_nothing_later() {
     assert!(page.header("location").unwrap().starts_with("/login"));
 }
 
+/// A process that has not read the secret again continues families that have ended.
+#[tokio::test]
+async fn a_stale_process_continues_no_family_that_has_ended() {
+    let stale = World::new().await;
+    let agent = stale.agent(&["data:read"]).await;
+    let old = stale.exchange(&agent).await;
+    stale.advance_s(1);
+    let world = with_not_before(&stale);
+    stale.advance_s(60);
+    let continued = refreshed(&stale, &old.refresh).await;
+    assert_eq!(
+        [stale.whoami(&continued.access).await, world.whoami(&continued.access).await],
+        [200, 401]
+    );
+    assert!(tests::capture::logged(&["TokenBeforeNotBefore"]));
+    let question = world.post("/v1/auth/introspect", json!({"token": continued.access}));
+    assert_eq!(question.send().await.expect(200).body, json!({"active": false}));
+    world.refresh(&continued.refresh).send().await.expect(400);
+    let granted = stale.exchange(&agent).await;
+    assert_eq!(world.whoami(&granted.access).await, 200, "a family that began later");
+}
+
 /// Its end may be later than that of the keys of the plan: lifetimes were longer, or an operator
 /// has written it down.
 #[tokio::test]

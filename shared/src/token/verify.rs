@@ -12,7 +12,7 @@ use crate::{
         audience::{Audience, RequiredAudience},
         clock::{LEEWAY, after},
         error::Refusal,
-        id::ClientId,
+        id::{self, ClientId},
         subject::{KeyId, Subject},
     },
     crypto::jwt::{self, HeaderRequirements, IssuedBy},
@@ -71,6 +71,11 @@ pub fn access_token(
     now: Timestamp,
 ) -> Result<Claims, Refusal> {
     let claims: Claims = verify_for(context, token, required, now)?;
+    let family_began = claims.sid.as_ref().map(id::created_at);
+    // A process with an older copy of the secret continues a family that has ended.
+    if family_began.is_some_and(|began| !context.keyring.accepts_issued_at(began)) {
+        return Err(Refusal::TokenBeforeNotBefore);
+    }
     if claims.key_fingerprint.is_some() {
         return if is_of_key(&claims) { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) };
     }

@@ -654,7 +654,7 @@ refusals! {
     SignedReportSignatureWrong => REPORT_NOT_SIGNED,
     /// The token is for another audience, or names none.
     TokenAudienceWrong => INVALID_TOKEN,
-    /// The token was issued before `not_before` of the deployment's secret.
+    /// The token was issued, or its family granted, before `not_before` of the deployment's secret.
     TokenBeforeNotBefore => INVALID_TOKEN,
     /// The token of another issuer is bound in a way that Postern cannot check.
     TokenBindingUnknown => INVALID_TOKEN,
