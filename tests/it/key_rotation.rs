@@ -406,6 +406,23 @@ async fn a_stale_process_continues_no_family_that_has_ended() {
     assert_eq!(world.whoami(&granted.access).await, 200, "a family that began later");
 }
 
+#[tokio::test]
+async fn a_repetition_is_refused_if_the_key_of_its_successor_was_dropped() {
+    let world = rotate(&World::new().await);
+    let agent = world.agent(&["data:read"]).await;
+    let first = world.exchange(&agent).await;
+    world.advance_s(plan(&world).lead.as_secs());
+    let second = refreshed(&world, &first.refresh).await;
+    let new = mac_kid(&second.refresh).to_owned();
+    let without = drop_key(&world, &format!("refresh/{new}"));
+    for token in [&first.refresh, &second.refresh] {
+        let answer = without.refresh(token).send().await.expect(400);
+        assert_eq!(answer.member("error"), "invalid_grant");
+    }
+    assert!(tests::capture::logged(&["RefreshKeyDropped"]));
+    refreshed(&without, &without.exchange(&agent).await.refresh).await;
+}
+
 /// Its end may be later than that of the keys of the plan: lifetimes were longer, or an operator
 /// has written it down.
 #[tokio::test]

@@ -102,8 +102,11 @@ pub async fn refresh(
     let family = family::check_owner(context, family, audience, agent, now).await?;
     require_authentication(context, &family, client)?;
     let is_current = state == PresentedToken::Current;
-    let kid = if is_current { Some(rotation.successor_kid) } else { family.kid.as_ref() };
-    let successor_token = successor(context, &presented, kid)?;
+    let successor_token = if is_current {
+        successor(context, &presented, rotation.successor_kid)?
+    } else {
+        successor_again(context, &presented, family.kid.as_ref())?
+    };
     let tokens = tokens(context, &rotation, &family, audience, request.scopes)?;
     let tokens = tokens.with_refresh_token(successor_token);
     presenter.spend_proof(context).await?;
@@ -113,7 +116,7 @@ pub async fn refresh(
             Rotation::Rotated => {}
             Rotation::Changed { state, successor_kid } => {
                 require_valid(context, &rotation, state).await?;
-                let successor = successor(context, &presented, successor_kid.as_ref())?;
+                let successor = successor_again(context, &presented, successor_kid.as_ref())?;
                 return Ok(tokens.with_refresh_token(successor));
             }
         }
@@ -222,15 +225,27 @@ async fn require_valid(
     }
 }
 
-/// Returns the token that replaces `presented`, with a MAC by the key `kid`. Of a family that an
-/// earlier version rotated, it has the same key as `presented`.
-fn successor(
+/// Returns the token that replaces `presented`, with a MAC by the key `kid`.
+fn successor(context: &Context, presented: &RefreshToken, kid: &MacKeyId) -> Result<Secret, Fault> {
+    presented.successor(kid.clone()).encode(&context.config.brand, &context.keyring)
+}
+
+/// Returns the token that has replaced `presented`, whose family names the key `kid`. Of a family
+/// that an earlier version rotated, it has the same key as `presented`.
+///
+/// # Errors
+/// [`Refusal::RefreshKeyDropped`]: nobody can use the successor any more. A key that this process
+/// does not know yet was made because `presented` has a key that was dropped.
+fn successor_again(
     context: &Context,
     presented: &RefreshToken,
     kid: Option<&MacKeyId>,
-) -> Result<Secret, Fault> {
+) -> Result<Secret, Error> {
     let kid = kid.unwrap_or(&presented.kid);
-    presented.successor(kid.clone()).encode(&context.config.brand, &context.keyring)
+    if context.keyring.refresh_key(kid).is_none() {
+        return Err(Refusal::RefreshKeyDropped.into());
+    }
+    Ok(successor(context, presented, kid)?)
 }
 
 /// Step 5, without the refresh token.

@@ -503,6 +503,8 @@ refusals! {
     RefreshClientUnauthenticated => unauthenticated_client(
         "This client must authenticate to use a refresh token: send its client_secret, or client_assertion_type and client_assertion.",
     ),
+    /// The refresh token was rotated, and the MAC key of its successor was removed.
+    RefreshKeyDropped => INVALID_GRANT,
     /// The refresh token is bound to another key than the one of the proof.
     RefreshKeyMismatch => INVALID_GRANT,
     /// The refresh token is malformed, or was not issued by us.
