@@ -59,9 +59,26 @@ async function allow(address) {
   const next = new URL(asked.headers.get("location"), url).searchParams.get("next");
   await form("/login", { email: EMAIL, password: PASSWORD, next });
   const page = await (await jar.fetch(url + next, { headers: { accept: "text/html" } })).text();
-  const fields = [...page.split("action=\"/v1/auth/authorize\"")[1].matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)">/g)];
-  const decided = await form("/v1/auth/authorize", [...fields.map(([, name, value]) => [name, value.replaceAll("&#38;", "&")]), ["decision", "allow"]]);
+  const decided = await form("/v1/auth/authorize", [...hiddenFields(page, "/v1/auth/authorize"), ["decision", "allow"]]);
   return new URL(decided.headers.get("location"));
+}
+
+/** Returns the hidden fields of the form that is sent to `action`. */
+function hiddenFields(page, action) {
+  const fields = page.split(`action="${action}"`)[1].matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)">/g);
+  return [...fields].map(([, name, value]) => [name, value.replaceAll("&#38;", "&")]);
+}
+
+/** Signs the user in with a link of the agent, and allows what it asks for. */
+async function allowAgent(parameters) {
+  const jar = new Jar();
+  const form = formsOf(jar);
+  const asked = await jar.fetch(`${url}/apps?${new URLSearchParams(parameters)}`, { headers: { accept: "text/html" } });
+  const next = new URL(asked.headers.get("location"), url).searchParams.get("next");
+  await form("/login", { email: EMAIL, password: PASSWORD, next });
+  const page = await (await jar.fetch(url + next, { headers: { accept: "text/html" } })).text();
+  const decided = await form("/apps", [...hiddenFields(page, "/apps"), ["decision", "allow"]]);
+  assert.equal(decided.headers.get("location"), "/apps?done=allowed");
 }
 
 /** Signs the user in and approves a device. */
@@ -92,6 +109,27 @@ test("oauth4webapi: client credentials, for one API", async () => {
   assert.equal(claims.client_id, agent.id);
   await assert.rejects(verify(tokens.access_token, url));
   await assert.rejects(verify(tokens.access_token, "https://api.example.com/"));
+});
+
+test("oauth4webapi: an agent acts for a user who has allowed it", async () => {
+  const client = { client_id: agent.id };
+  const login = await (await api("/v1/auth/login", { email: EMAIL, password: PASSWORD })).json();
+  const exchange = async () => {
+    const parameters = new URLSearchParams({
+      subject_token: login.access_token, subject_token_type: "urn:ietf:params:oauth:token-type:access_token", resource: ORDERS,
+    });
+    const grant = "urn:ietf:params:oauth:grant-type:token-exchange";
+    const answer = await oauth.genericTokenEndpointRequest(as, client, oauth.ClientSecretBasic(agent.secret), grant, parameters, insecure);
+    return oauth.processGenericTokenEndpointResponse(as, client, answer);
+  };
+  await assert.rejects(exchange(), { error: "consent_required" });
+  await allowAgent({ client_id: agent.id, resource: ORDERS, scope: "repos:read" });
+  const tokens = await exchange();
+  assert.equal(tokens.issued_token_type, "urn:ietf:params:oauth:token-type:access_token");
+  const claims = await verify(tokens.access_token, ORDERS);
+  assert.deepEqual([claims.scope, claims.client_id, claims.act], ["repos:read", agent.id, { sub: agent.id }]);
+  const whose = jose.decodeJwt(login.access_token).sub;
+  assert.equal(claims.sub, whose);
 });
 
 test("oauth4webapi: the code flow, refresh and revocation", async () => {

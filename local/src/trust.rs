@@ -108,10 +108,10 @@ fn write_token(page: &mut String, dry_run: &TrustDryRun<'_>) {
 
 fn write_rule(page: &mut String, dry_run: &RuleOutcome<'_>) {
     let RuleOutcome { rule, is_for_audience, outcomes } = dry_run;
-    let state = match (rule.disabled, rule.mode) {
-        (true, _) => "disabled",
-        (false, TrustMode::Audit) => "audit only",
-        (false, TrustMode::Enforce) => "enforced",
+    let state = match rule.mode {
+        TrustMode::Audit => "audit only",
+        TrustMode::Disabled => "disabled",
+        TrustMode::Enforce => "enforced",
     };
     line(page, &format!("\nThe rule {} ({state})", rule.name));
     let yes_or_no = |is_met: bool| if is_met { "yes" } else { "no " };

@@ -398,7 +398,8 @@ fn secrets_are_exposed_only_in_listed_files() {
             "src/device.rs",
             "src/introspect.rs",
             "src/signin.rs",
-            "src/token.rs",
+            "token/exchange.rs",
+            "token/mod.rs",
         ]
     );
 }

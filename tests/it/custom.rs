@@ -43,6 +43,7 @@ impl Provider for Badges {
                 scopes: Scopes::parse("doors:open").unwrap(),
                 resources: ResourceLimits::default(),
                 on_behalf_of: None,
+                actor: None,
                 metadata: serde_json::Map::new(),
                 expires_at: None,
                 client_id: None,

@@ -10,7 +10,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL}
 use postern::{core::principal::Role, crypto::Digest};
 use regex::Regex;
 use serde_json::{Value, json};
-use tests::{Browser, CurlCommand, Issuer, World, page::Page, public_client::VERIFIER};
+use tests::{
+    Browser, CurlCommand, Issuer, World,
+    browser::{EMAIL, PASSWORD},
+    page::Page,
+    public_client::VERIFIER,
+};
 
 /// The pages whose commands run in a shell.
 const IN_A_SHELL: [&str; 2] = ["README.md", "docs/using-the-api.md"];
@@ -235,7 +240,7 @@ async fn the_first_token_of_the_page_about_oauth_works() {
     assert_eq!(parameter(location, "state"), *state);
     assert_eq!(parameter(location, "iss"), "https://auth.example.com");
 
-    let [redeem, refresh, ..] = commands::<4>("docs/oauth.md");
+    let [redeem, refresh, ..] = commands::<5>("docs/oauth.md");
     let code = parameter(location, "code");
     let values = [("$CODE", code.as_str()), ("$verifier", *verifier)];
     let tokens = redeem.send(&world, &values).await.expect(200);
@@ -270,7 +275,7 @@ async fn the_page_about_oauth_answers_as_printed() {
     ];
     let token = world.call("POST", "/v1/auth/token").form(&grant).send().await.expect(200);
     let token = token.member("access_token");
-    let [_, _, create, ask] = commands("docs/oauth.md");
+    let [_, _, create, _, ask] = commands("docs/oauth.md");
     let created = create.send(&world, &[("$KEY", &world.api_key)]).await.expect(201);
     let printed = page.blocks_of("json");
     let printed = printed.iter().find(|block| block.contains("\"jwks_uri\"")).unwrap();
@@ -280,6 +285,30 @@ async fn the_page_about_oauth_answers_as_printed() {
     let answer = ask.send(&world, &values).await.expect(200);
     let blocks = page.blocks_of("json");
     let printed = blocks.iter().find(|block| block.contains("\"active\"")).unwrap();
+    assert_printed(&serde_json::from_str(printed).unwrap(), &answer.body);
+}
+
+#[tokio::test]
+async fn the_page_about_oauth_lets_an_agent_act_for_a_user() {
+    let page = Page::read("docs/oauth.md");
+    let world = World::configured(&page.blocks_of("toml")[0]).await;
+    let agent = world.agent(&["data:read"]).await;
+    let links = page.blocks_of("text");
+    let link = links.iter().find(|text| text.contains("/apps?")).unwrap().trim();
+    let link = link.strip_prefix("https://auth.example.com").unwrap().replace("agt_…", &agent.id);
+    let browser = Browser::of(&world, Role::User).await;
+    let asked = browser.get(&link).await.expect(200);
+    browser.decide_at("/apps", &asked, &[("decision", "allow")]).await.expect(303);
+    let user = world.log_in(EMAIL, PASSWORD).await.expect(200).member("access_token");
+    let [_, _, _, act, _] = commands("docs/oauth.md");
+    let values = [
+        ("$AGENT_ID", agent.id.as_str()),
+        ("$AGENT_SECRET", &agent.secret),
+        ("$USER_TOKEN", &user),
+    ];
+    let answer = act.send(&world, &values).await.expect(200);
+    let blocks = page.blocks_of("json");
+    let printed = blocks.iter().find(|block| block.contains("\"issued_token_type\"")).unwrap();
     assert_printed(&serde_json::from_str(printed).unwrap(), &answer.body);
 }
 

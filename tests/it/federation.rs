@@ -329,6 +329,51 @@ async fn a_token_is_accepted_once() {
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
 }
 
+/// Some issuers return the same token for hours.
+#[tokio::test]
+async fn a_token_is_accepted_again_from_the_key_that_used_it_first() {
+    let it = Federation::start().await;
+    let (key, other) = (ProofKey::generate(), ProofKey::generate());
+    let present = async |token: &str, proof: &str| {
+        let form = [("grant_type", JWT_BEARER), ("assertion", token)];
+        let call = it.world.call("POST", "/v1/auth/token").form(&form);
+        call.header("DPoP", proof).send().await
+    };
+    let token = it.token(json!({"exp": NOW + 7200}));
+    let first = present(&token, &key.token_proof(&it.world)).await.expect(200);
+    it.world.advance_s(5400);
+    it.world.wire.take();
+    let proof = key.token_proof(&it.world);
+    let again = present(&token, &proof).await.expect(200);
+    assert_eq!(it.world.wire.names(), ["GetItem", "PutItem", "PutItem"]);
+    assert_eq!(
+        (&first.body["expires_in"], &again.body["expires_in"]),
+        (&json!(3600), &json!(1800))
+    );
+    let access = again.member("access_token");
+    assert_eq!(claims(&access)["cnf"], json!({"jkt": key.thumbprint()}));
+    // Each proof is accepted once, and another key or none never.
+    present(&token, &proof).await.expect_error(400, "invalid_dpop_proof");
+    it.expect_refused(&token, Refusal::TrustTokenReplayed).await;
+    let answer = present(&token, &other.token_proof(&it.world)).await;
+    expect_refusal(&answer, 400, "invalid_grant", NOT_ACCEPTED);
+    assert_cause(&answer, Refusal::TrustTokenReplayed);
+    present(&token, &key.token_proof(&it.world)).await.expect(200);
+    it.world.advance_s(1800);
+    let answer = present(&token, &key.token_proof(&it.world)).await;
+    assert_cause(&answer, Refusal::TrustTokenExpired);
+    // A token that was used without a key is spent.
+    let token = it.token(json!({}));
+    it.exchange(&token, &[]).await.expect(200);
+    let answer = present(&token, &key.token_proof(&it.world)).await;
+    assert_cause(&answer, Refusal::TrustTokenReplayed);
+    // Of simultaneous uses with two keys, only those with one of them are accepted.
+    let token = it.token(json!({}));
+    let proofs = [&key, &other, &key, &other].map(|key| key.token_proof(&it.world));
+    let answers = tests::run_concurrently(proofs.iter().map(|proof| present(&token, proof))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 2);
+}
+
 #[tokio::test]
 async fn a_token_that_was_refused_can_be_presented_again() {
     let it = Federation::start().await;
@@ -464,7 +509,7 @@ async fn a_disabled_rule_grants_nothing_and_ends_what_it_granted() {
     let other = second_job(&it.world, &it.issuer.url);
     let audited = "mode = \"audit\"\n";
     for changed in [
-        format!("{own}disabled = true\n{other}disabled = true\n"),
+        format!("{own}mode = \"disabled\"\n{other}mode = \"disabled\"\n"),
         format!("{own}{audited}{other}{audited}"),
         [&own, &other].map(|rule| rule.replace("name = \"", "name = \"new-")).concat(),
         "brand = \"pst\"\n".to_owned(),
@@ -474,7 +519,7 @@ async fn a_disabled_rule_grants_nothing_and_ends_what_it_granted() {
             assert_eq!(world.whoami(access).await, 401, "{changed}");
         }
     }
-    let disabled = format!("{own}disabled = true\n{other}disabled = true\n");
+    let disabled = format!("{own}mode = \"disabled\"\n{other}mode = \"disabled\"\n");
     let it = Federation { world: it.world.reconfigured(&disabled), ..it };
     // Without rules, the issuer is unknown, and its keys are not fetched.
     it.expect_refused(&it.token(json!({})), Refusal::TrustIssuerUnknown).await;
@@ -719,15 +764,50 @@ async fn only_the_token_authenticates_a_workload() {
     let other = it.world.agent(&["data:read"]).await;
     let answer = it.exchange(&it.token(json!({})), &[("client_id", &other.id)]).await;
     expect_refusal(&answer, 400, "invalid_grant", NOT_ACCEPTED);
-    assert_cause(&answer, Refusal::TrustAgentMismatch);
+    assert_cause(&answer, Refusal::TrustClientMismatch);
     let answer = it.exchange(&it.token(json!({"sub": "job-2"})), &named).await;
-    assert_cause(&answer, Refusal::TrustAgentMismatch);
+    assert_cause(&answer, Refusal::TrustClientMismatch);
     let with_secret = [("client_id", it.agent.id.as_str()), ("client_secret", &it.agent.secret)];
-    let sentence = "The token of the workload is all that authenticates it: send no client credentials, and as client_id at most the agent of the trust rule.";
+    let sentence = "The token of the workload is all that authenticates it: send no client credentials, and as client_id at most the agent of the trust rule, or trust: and the name of a rule without an agent.";
     for client in [&with_secret[..], &[("client_id", "postern-cli")]] {
         let answer = it.exchange(&it.token(json!({})), client).await;
         expect_refusal(&answer, 400, "invalid_request", sentence);
     }
+}
+
+/// Libraries that always send a `client_id` need one.
+#[tokio::test]
+async fn a_workload_without_an_agent_can_name_its_rule_as_the_client() {
+    let it = Federation::with(second_job).await;
+    let job = || it.token(json!({"sub": "job-2"}));
+    let named = [("client_id", "trust:second")];
+    for answer in [it.exchange(&job(), &named).await, it.exchange_subject(&job(), &named).await] {
+        let found = claims(&answer.expect(200).member("access_token"));
+        assert_eq!(found["client_id"], "trust:second");
+    }
+    // The rule that decides is another one, or has an agent, or there is none.
+    let answer = it.exchange(&it.token(json!({})), &named).await;
+    expect_refusal(&answer, 400, "invalid_grant", NOT_ACCEPTED);
+    assert_cause(&answer, Refusal::TrustClientMismatch);
+    for id in ["trust:deploy", "trust:other", "trust:", "second"] {
+        let answer = it.exchange(&job(), &[("client_id", id)]).await;
+        answer.expect_error(401, "invalid_client");
+    }
+    let secret = [named[0], ("client_secret", "x")];
+    it.exchange(&job(), &secret).await.expect_error(401, "invalid_client");
+    // It is a client of nothing else.
+    for grant in [
+        &[("grant_type", "authorization_code"), ("code", "x"), ("code_verifier", "x")][..],
+        &[("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", "x")],
+        &[("grant_type", "client_credentials")],
+    ] {
+        let form = [grant, &named].concat();
+        let answer = it.world.call("POST", "/v1/auth/token").form(&form).send().await;
+        answer.expect_error(401, "invalid_client");
+    }
+    let form = [("grant_type", "refresh_token"), ("refresh_token", "x"), named[0]];
+    let answer = it.world.call("POST", "/v1/auth/token").form(&form).send().await;
+    answer.expect_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -738,11 +818,17 @@ async fn an_exchange_of_another_kind_is_refused() {
         let form = [&[("grant_type", TOKEN_EXCHANGE)], parameters].concat();
         it.world.call("POST", "/v1/auth/token").form(&form)
     };
-    let sentence = "This exchange is not supported: send the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt, or an API key or a CLI token with urn:ietf:params:oauth:token-type:access_token; no actor_token, and as requested_token_type at most urn:ietf:params:oauth:token-type:access_token.";
+    let sentence = "This exchange is not supported: send the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt, or an API key, a CLI token or the access token of a user with urn:ietf:params:oauth:token-type:access_token; and as requested_token_type at most urn:ietf:params:oauth:token-type:access_token.";
     let subject = [("subject_token", token.as_str()), ("subject_token_type", JWT)];
+    let no_actor = "An actor_token is not supported: the agent that acts authenticates as the client of the request, by client_secret or client_assertion.";
     for more in [
         [("actor_token", "x"), ("actor_token_type", JWT)],
         [("actor_token_type", JWT), ("scope", "data:read")],
+    ] {
+        let answer = send(&[&subject[..], &more].concat()).send().await;
+        expect_refusal(&answer, 400, "invalid_request", no_actor);
+    }
+    for more in [
         [("requested_token_type", JWT), ("scope", "data:read")],
         [
             ("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"),

@@ -247,16 +247,15 @@ async fn only_identity_assertions_are_accepted_from_their_issuer() {
 }
 
 #[tokio::test]
-async fn a_client_authenticates_with_a_key() {
+async fn a_client_authenticates() {
     let it = Enterprise::start().await;
     let agent = it.world.agent(&["scans:read"]).await;
-    let sentence = "An identity assertion is for clients that authenticate with a key: send client_assertion and client_assertion_type.";
+    let sentence = "An identity assertion is for clients that authenticate: send client_assertion and client_assertion_type, or the client_secret of an agent.";
     for client in [
         &[][..],
         &[("client_id", it.app.as_str())],
         &[("client_id", "postern-cli")],
         &[("client_id", &agent.id)],
-        &[("client_id", &agent.id), ("client_secret", &agent.secret)],
     ] {
         let assertion = it.assertion(json!({}));
         let form = [&[("grant_type", JWT_BEARER), ("assertion", &assertion)], client].concat();
@@ -273,6 +272,60 @@ async fn a_client_authenticates_with_a_key() {
     let answer = it.world.call("POST", "/v1/auth/token").form(&form.concat()).send().await;
     answer.expect_error(401, "invalid_client");
     it.exchange(&assertion, &[]).await.expect(200);
+}
+
+/// The providers of some MCP clients authenticate with a secret.
+#[tokio::test]
+async fn an_agent_that_a_rule_names_authenticates_with_its_secret() {
+    let it = Enterprise::start().await;
+    let (agent, other) = (it.world.agent(&["x"]).await, it.world.agent(&["x"]).await);
+    let toml = config(&it.issuer.url, &agent.id, "");
+    let it = Enterprise { world: it.world.reconfigured(&toml), ..it };
+    let assertion = || it.assertion(json!({"client_id": agent.id, "scope": "scans:read"}));
+    let exchange = async |id: &str, secret: &str, assertion: &str| {
+        let form = [
+            ("grant_type", JWT_BEARER),
+            ("assertion", assertion),
+            ("client_id", id),
+            ("client_secret", secret),
+        ];
+        it.world.call("POST", "/v1/auth/token").form(&form).send().await
+    };
+    let own = assertion();
+    for (id, secret, status, code) in [
+        (&agent.id, &other.secret, 401, "invalid_client"),
+        (&agent.id, &agent.id, 401, "invalid_client"),
+        (&other.id, &other.secret, 400, "invalid_grant"),
+    ] {
+        exchange(id, secret, &own).await.expect_error(status, code);
+    }
+    // A rule names it: one that is for an app is not for an agent.
+    let unnamed = it.assertion(json!({"client_id": other.id}));
+    exchange(&other.id, &other.secret, &unnamed).await.expect_error(400, "invalid_grant");
+    let access = exchange(&agent.id, &agent.secret, &own).await.expect(200).member("access_token");
+    let found = claims(&access);
+    assert_eq!((&found["sub"], &found["client_id"]), (&json!("idp|ada"), &json!(agent.id)));
+    assert_eq!((&found["agent_id"], &found["act"]), (&Value::Null, &Value::Null));
+    let whoami = || it.world.call("GET", "/v1/auth/whoami").bearer(&access);
+    let ops = cost(&it.world, whoami(), 200).await;
+    assert_eq!(ops.iter().map(|op| op.name.as_str()).collect::<Vec<_>>(), ["BatchGetItem"]);
+    for (table, reads) in [("Keys", 2), ("Families", 1)] {
+        let asked = &ops[0].body["RequestItems"][table]["Keys"];
+        assert_eq!(asked.as_array().unwrap().len(), reads, "{table}");
+    }
+    let who = whoami().send().await.expect(200);
+    assert_eq!((&who.body["kind"], &who.body["user_id"]), (&json!("user"), &json!("idp|ada")));
+    exchange(&agent.id, &agent.secret, &own).await.expect_error(400, "invalid_grant");
+    // It ends with the secret, and with the agent.
+    let renew = it.world.post(&format!("/v1/agents/{}/secret", agent.id), json!({}));
+    let secret = renew.send().await.expect(200).member("secret");
+    whoami().send().await.expect_error(401, "invalid_token");
+    let answer = exchange(&agent.id, &secret, &assertion()).await.expect(200);
+    let access = answer.member("access_token");
+    assert_eq!(it.world.whoami(&access).await, 200);
+    let delete = it.world.call("DELETE", &format!("/v1/agents/{}", agent.id));
+    delete.key(&it.world.api_key).send().await.expect(204);
+    assert_eq!(it.world.whoami(&access).await, 401);
 }
 
 #[tokio::test]
@@ -349,7 +402,7 @@ async fn a_token_ends_with_the_user_and_with_the_rule() {
     };
     let access = exchanged().await;
     assert_eq!(it.world.whoami(&access).await, 200);
-    let gone = config(&it.issuer.url, &it.app, "disabled = true");
+    let gone = config(&it.issuer.url, &it.app, "mode = \"disabled\"");
     assert_eq!(it.world.reconfigured(&gone).whoami(&access).await, 401);
     let operate = async |route: &str| {
         let call = it.world.call("POST", route).bearer(&it.world.operator_key);

@@ -9,8 +9,7 @@ use tests::{
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-const NOT_VALID: &str =
-    "The subject_token is not valid: send an API key or a CLI token that works.";
+const NOT_VALID: &str = "The subject_token is not valid: send an API key, a CLI token or the access token of a user that works.";
 const API: &str = "https://api.example.com/orders";
 const RESOURCES: &str = r#"
     [[resource]]
@@ -216,7 +215,7 @@ async fn an_unknown_a_wrong_and_an_ended_key_get_the_same_answer() {
 
 #[tokio::test]
 async fn only_a_key_is_exchanged() {
-    const NOT_A_KEY: &str = "The subject_token is neither an API key nor a CLI token: send one of them, or the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt.";
+    const NOT_A_KEY: &str = "The subject_token is neither an API key, a CLI token nor an access token: send one of them, or the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt.";
     let world = World::new().await;
     let agent = world.agent(&["data:read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -225,10 +224,11 @@ async fn only_a_key_is_exchanged() {
     let (_, service) = world.service(&["data:read"]).await;
     let session = world.sign_in("ada", Role::User).await;
     let malformed = with_other_last_char(&world.api_key);
+    for token in [&tokens.access, &narrow] {
+        exchange(&world, token, &[]).await.expect_error(401, "invalid_client");
+    }
     for text in [
-        tokens.access.as_str(),
-        &tokens.refresh,
-        &narrow,
+        tokens.refresh.as_str(),
         &agent.secret,
         &runner,
         &service,

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access_tokens;
+mod agent_consents;
 mod agents;
 mod allowlist;
 mod architecture;
@@ -19,6 +20,7 @@ mod costs;
 mod costs_users;
 mod credentials;
 mod custom;
+mod delegation;
 mod devices;
 mod docs;
 mod docs_examples;

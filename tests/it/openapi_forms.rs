@@ -65,6 +65,9 @@ async fn the_fields_of_every_form_are_in_the_document() {
     actions.extend(check_forms(&consent.text));
     browser.decide(&consent, "allow").await.expect(303);
     actions.extend(check_forms(&browser.get("/apps").await.expect(200).text));
+    let agent = world.agent(&["data:read"]).await;
+    let asked = browser.ask_for_agent(&agent.id, "", "scans:read").await.expect(200);
+    actions.extend(check_forms(&asked.text));
 
     let paths = OpenApi::of_repository().document["paths"].as_object().unwrap().iter();
     let mut all: BTreeSet<_> = paths

@@ -92,7 +92,8 @@ fn rules_that_strangers_could_meet_are_refused() {
     let any_namespace = "service accounts of any namespace could match";
     let any_role = "every role of the account could match";
     let any_workload = "any workload could match";
-    let events = "event_name must name exact events, and not pull_request_target";
+    let events = "event_name must name exact events";
+    let of_strangers = "which strangers cause, with rights of the repository: remove it";
     for (kind, issuer, clauses, part) in [
         ("github", "", "", "would match: match repository_id, with an exact value"),
         ("kubernetes", CLUSTER, "", "would match: match sub, with an exact value"),
@@ -117,12 +118,19 @@ fn rules_that_strangers_could_meet_are_refused() {
         ),
         ("github", "", "sub = \"repo:octo@*/my-repo@456:ref:refs/heads/main\"", any_repository),
         ("github", "", "sub = [\"repo:o@1/r@2:ref:a\", \"repo:o/r:ref:a\"]", any_repository),
-        ("github", "", "repository_id = 4, event_name = \"pull_request_target\"", events),
+        ("github", "", "repository_id = 4, event_name = \"pull_request_target\"", of_strangers),
+        (
+            "github",
+            "",
+            "repository_id = 4, event_name = [\"push\", \"issue_comment\"]",
+            of_strangers,
+        ),
+        ("github", "", "repository_id = 4, event_name = \"workflow_run\"", of_strangers),
         (
             "github",
             "",
             "repository_id = 4, event_name = [\"push\", \"pull_request_target\"]",
-            events,
+            of_strangers,
         ),
         ("github", "", "repository_id = 4, event_name = \"pull_request*\"", events),
         ("github", "", "repository_id = 4, actor = \"octocat\"", "actor can change hands"),
@@ -295,23 +303,33 @@ fn of_two_rules_that_a_token_can_meet_the_first_must_grant_no_less() {
     let wide = || with("wide", "ref = \"refs/heads/main\"", "\"deploy:write\", \"data:read\"");
     let narrow = |clauses: &str| with("narrow", clauses, "\"data:read\"");
     accepted(&[wide(), narrow("ref = \"refs/heads/*\"")].concat());
+    let covered = "meets \"wide\" too, which decides because it is earlier: remove one of them";
+    for same in ["ref = \"refs/heads/main\"", "ref = \"refs/heads/main\", environment = \"a\""] {
+        refused(&[wide(), narrow(same)].concat(), covered);
+        refused(&[wide(), narrow(same).replace("deploy:write", "*")].concat(), covered);
+    }
+    let mode = |mode: &str| narrow("ref = \"refs/heads/main\"") + &format!("mode = \"{mode}\"\n");
+    accepted(&[wide(), mode("audit")].concat());
+    accepted(&[wide(), mode("disabled")].concat());
+    refused(&mode("off"), "mode");
     for overlapping in [
         "ref = \"refs/heads/*\"",
         "ref = \"refs/*/main\"",
         "environment = \"a\"",
         "ref = [\"refs/heads/dev\", \"refs/heads/main\"]",
     ] {
-        refused(&[narrow(overlapping), wide()].concat(), "a token can meet \"narrow\" too");
+        refused(&[narrow(overlapping), wide()].concat(), "\"narrow\" too, which decides");
     }
     for separate in ["ref = \"refs/heads/release-*\"", "ref = \"refs/tags/*\""] {
         accepted(&[narrow(separate), wide()].concat());
     }
     let overlapping = narrow("ref = \"refs/heads/*\"");
     accepted(&[overlapping.clone() + "mode = \"audit\"\n", wide()].concat());
-    accepted(&[overlapping.clone() + "disabled = true\n", wide()].concat());
+    accepted(&[overlapping.clone() + "mode = \"disabled\"\n", wide()].concat());
     let other_agent =
         wide().replace("agt_01h455vb4pex5vsknk084sn02q", "agt_01h455vb4pex5vsknk084sn02r");
     let other_agent = other_agent.replace("\"wide\"", "\"other\"");
+    let other_agent = other_agent.replace("refs/heads/main", "refs/heads/*");
     refused(&[wide(), other_agent].concat(), "grants something else");
 }
 
@@ -334,8 +352,8 @@ fn rules_that_only_tokens_of_different_events_meet_do_not_overlap() {
         let with = |clause: &str| of(kind, "pull", &format!("{id}, {clause}"), "data:read");
         accepted(&[push.clone(), with(other)].concat());
         accepted(&[with(other), push.clone()].concat());
-        refused(&[push.clone(), with(by_default)].concat(), "a token can meet \"push\" too");
-        refused(&[with(by_default), push].concat(), "a token can meet \"pull\" too");
+        refused(&[push.clone(), with(by_default)].concat(), "meets \"push\" too");
+        refused(&[with(by_default), push].concat(), "\"pull\" too, which decides");
     }
 }
 
@@ -345,6 +363,7 @@ fn of_two_rules_that_a_token_can_meet_the_first_must_grant_it_for_as_long() {
         let members = format!("kind = \"github\"\nmatch = {{ repository_id = 4 }}\n{lifetime}");
         rule(name, &members)
     };
+    let later = |lifetime: &str| with("b", lifetime).replace("id = 4", "id = [4, 5]");
     let shorter = "grants for a shorter lifetime: put the rule with the longer lifetime first";
     for (first, second, is_refused) in [
         ("lifetime = 60", "", true),
@@ -354,7 +373,7 @@ fn of_two_rules_that_a_token_can_meet_the_first_must_grant_it_for_as_long() {
         ("lifetime = 3600", "", false),
         ("", "", false),
     ] {
-        let toml = [with("a", first), with("b", second)].concat();
+        let toml = [with("a", first), later(second)].concat();
         if is_refused {
             refused(&toml, shorter);
         } else {

@@ -71,7 +71,8 @@ impl Answer {
         let inputs = form.split("</form>").next().unwrap().split("<input type=\"hidden\" ").skip(1);
         let attribute = |input: &str, name: &str| {
             let value = input.split(&format!("{name}=\"")).nth(1).unwrap();
-            value.split('"').next().unwrap().replace("&#38;", "&")
+            let value = value.split('"').next().unwrap();
+            value.replace("&#60;", "<").replace("&#62;", ">").replace("&#38;", "&")
         };
         inputs.map(|input| (attribute(input, "name"), attribute(input, "value"))).collect()
     }

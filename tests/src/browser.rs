@@ -92,12 +92,31 @@ impl<'w> Browser<'w> {
     /// Sends that form with these fields in place of its own, or besides them. An empty value
     /// removes a field.
     pub async fn decide_with(&self, page: &Answer, changes: &[(&str, &str)]) -> Answer {
-        let own = page.hidden_fields("/v1/auth/authorize");
+        self.decide_at("/v1/auth/authorize", page, changes).await
+    }
+
+    /// Sends that form if `action` is where the page sends it.
+    pub async fn decide_at(&self, action: &str, page: &Answer, changes: &[(&str, &str)]) -> Answer {
+        let own = page.hidden_fields(action);
         let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let is_kept = |name: &str| changes.iter().all(|(changed, _)| *changed != name);
         let mut fields: Vec<_> = own.filter(|(name, _)| is_kept(name)).collect();
         fields.extend(changes.iter().filter(|(_, value)| !value.is_empty()));
-        self.call("POST", "/v1/auth/authorize").form(&fields).send().await
+        self.call("POST", action).form(&fields).send().await
+    }
+
+    /// Opens the page on which the user allows an agent something.
+    pub async fn ask_for_agent(&self, agent: &str, resource: &str, scope: &str) -> Answer {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let sent = [("client_id", agent), ("resource", resource), ("scope", scope)];
+        query.extend_pairs(sent.iter().filter(|(_, value)| !value.is_empty()));
+        self.get(&format!("/apps?{}", query.finish())).await
+    }
+
+    /// Allows an agent something.
+    pub async fn allow_agent(&self, agent: &str, resource: &str, scope: &str) {
+        let page = self.ask_for_agent(agent, resource, scope).await.expect(200);
+        self.decide_at("/apps", &page, &[("decision", "allow")]).await.expect(303);
     }
 
     /// Follows a link with a user code.

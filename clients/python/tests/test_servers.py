@@ -460,6 +460,14 @@ def test_a_refused_introspection_is_a_503(harness: Harness) -> None:
     verifier._runtime.close()
 
 
+def test_the_actor_is_the_agent_that_acts_for_the_user(harness: Harness) -> None:
+    verifier = verifier_of(harness, introspection=None)
+    for act, actor in [({"sub": "agt_2", "act": {"sub": "agt_1"}}, "agt_2"), ({}, None), ("agt_1", None), (None, None)]:
+        token = forged(harness, {"act": act})
+        assert verifier.verify(f"Bearer {token}").actor == actor
+    verifier._runtime.close()
+
+
 def test_without_introspection_only_access_tokens_are_accepted(harness: Harness) -> None:
     verifier = verifier_of(harness, introspection=None)
     assert verifier.verify(f"Bearer {user_token(harness)}").user_id.startswith("usr_")

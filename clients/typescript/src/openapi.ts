@@ -151,7 +151,8 @@ export interface paths {
         /** Page of the apps that act for the user */
         get: operations["pageOfAppsThatActForUser"];
         put?: never;
-        post?: never;
+        /** Allow an agent to act for the user, or deny it */
+        post: operations["allowAgentToActForUserOrDenyIt"];
         delete?: never;
         options?: never;
         /** Page of the apps that act for the user, without the body */
@@ -1548,6 +1549,15 @@ export interface components {
              */
             scopes: string[];
         };
+        AgentConsentForm: {
+            client_id: string;
+            csrf: string;
+            decision: string;
+            resource?: string;
+            scope?: string;
+            shown_client?: string;
+            shown_scope?: string;
+        };
         /** @description The exchange of an agent's secret for tokens, as JSON. */
         AgentExchange: {
             /** @description The id of the agent. */
@@ -2132,19 +2142,25 @@ export interface components {
         } | {
             /** @description The same. */
             audience?: string | null;
-            /** @description At most the agent of the trust rule, or the id of the key. */
+            /** @description The assertion of the agent that acts for a user (RFC 7523). */
+            client_assertion?: string | null;
+            /** @description Always urn:ietf:params:oauth:client-assertion-type:jwt-bearer. */
+            client_assertion_type?: string | null;
+            /** @description At most the agent of the trust rule, the rule, or the id of the key; the agent that acts for a user, unless it is sent by HTTP Basic. */
             client_id?: string | null;
+            /** @description The secret of the agent that acts for a user, unless it is sent by HTTP Basic. */
+            client_secret?: string | null;
             /** @constant */
             grant_type: "urn:ietf:params:oauth:grant-type:token-exchange";
             /** @description At most urn:ietf:params:oauth:token-type:access_token. */
             requested_token_type?: string | null;
             /** @description The API that the token is for (RFC 8707). */
             resource?: string | null;
-            /** @description Fewer scopes than those of the rule or the key, space-joined. */
+            /** @description Fewer scopes than those of the rule or the key, or than the user has allowed, space-joined. */
             scope?: string | null;
-            /** @description The token of the workload, the API key or the CLI token. */
+            /** @description The token of the workload, the API key, the CLI token or the access token. */
             subject_token: string;
-            /** @description …:jwt or …:id_token for a workload, …:access_token for a key (RFC 8693 §3). */
+            /** @description …:jwt or …:id_token for a workload, …:access_token for the others (RFC 8693 §3). */
             subject_token_type: string;
         };
         /** @description What a runner reports. */
@@ -2175,8 +2191,15 @@ export interface components {
         };
         /** @description What a token is, if it is active. */
         Introspection: {
+            /** @description The agent that acts for the user (RFC 8693 §4.1). */
+            act?: Record<string, never>;
             /** @description Whether the credential is valid, for what was asked. */
             active: boolean;
+            /**
+             * @description The agent that acts for the user whom the caller is. Absent if the user acts themselves.
+             * @example agt_01h455vb4pex5vsknk084sn02q
+             */
+            actor?: string | null;
             /** @description The API that the token is for. */
             aud?: string | string[];
             /** @description The client that the token was issued to. */
@@ -2611,6 +2634,11 @@ export interface components {
         /** @description The caller, after authentication. */
         Principal: {
             /**
+             * @description The agent that acts for the user whom the caller is. Absent if the user acts themselves.
+             * @example agt_01h455vb4pex5vsknk084sn02q
+             */
+            actor?: string;
+            /**
              * @description The presented credential: a key, a family or a token.
              * @example key_01h455vb4pex5vsknk084sn02q
              */
@@ -2984,8 +3012,8 @@ export interface components {
         };
     };
     responses: {
-        /** @description Bad Request: `access_denied`, `authorization_pending`, `expired_token`, `invalid_grant`, `invalid_request`, `invalid_scope`, `invalid_target`, `slow_down`, `unauthorized_client`, `unsupported_grant_type`, `invalid_dpop_proof` */
-        "BadRequest.access_denied.authorization_pending.expired_token.invalid_grant.invalid_request.invalid_scope.invalid_target.slow_down.unauthorized_client.unsupported_grant_type.invalid_dpop_proof": {
+        /** @description Bad Request: `access_denied`, `authorization_pending`, `consent_required`, `expired_token`, `invalid_grant`, `invalid_request`, `invalid_scope`, `invalid_target`, `slow_down`, `unauthorized_client`, `unsupported_grant_type`, `invalid_dpop_proof` */
+        "BadRequest.access_denied.authorization_pending.consent_required.expired_token.invalid_grant.invalid_request.invalid_scope.invalid_target.slow_down.unauthorized_client.unsupported_grant_type.invalid_dpop_proof": {
             headers: {
                 "Cache-Control": components["headers"]["NoStore"];
                 [name: string]: unknown;
@@ -3073,6 +3101,17 @@ export interface components {
             };
             content: {
                 "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description Bad Request: `invalid_request`, `invalid_scope`, `invalid_target` */
+        "BadRequest.invalid_request.invalid_scope.invalid_target.page": {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+                "text/html; charset=utf-8": string;
             };
         };
         /** @description Bad Request: `invalid_request`, `invalid_scope`, `invalid_target`, `unauthorized_client` */
@@ -4016,7 +4055,14 @@ export interface operations {
     };
     pageOfAppsThatActForUser: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description An agent, for the page that asks whether it is allowed. */
+                client_id?: string;
+                /** @description The API at which it wants to act. */
+                resource?: string;
+                /** @description The scopes, space-joined. */
+                scope?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4043,7 +4089,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["BadRequest.invalid_request.page"];
+            400: components["responses"]["BadRequest.invalid_request.invalid_scope.invalid_target.page"];
             401: components["responses"]["Unauthorized.malformed_session.page"];
             403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
             413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
@@ -4052,9 +4098,67 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
         };
     };
-    head_pageOfAppsThatActForUser: {
+    allowAgentToActForUserOrDenyIt: {
         parameters: {
             query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "client_id": "agt_01h455vb4pex5vsknk084sn02q",
+                 *       "csrf": "…",
+                 *       "decision": "allow"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": components["schemas"]["AgentConsentForm"];
+            };
+        };
+        responses: {
+            /** @description The page again, if the agent has another name meanwhile. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    "Content-Security-Policy": components["headers"]["ContentSecurityPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html; charset=utf-8": string;
+                };
+            };
+            /** @description The list. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.invalid_scope.invalid_target.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            409: components["responses"]["Conflict.conflict.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type.page"];
+            429: components["responses"]["TooManyRequests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    head_pageOfAppsThatActForUser: {
+        parameters: {
+            query?: {
+                /** @description An agent, for the page that asks whether it is allowed. */
+                client_id?: string;
+                /** @description The API at which it wants to act. */
+                resource?: string;
+                /** @description The scopes, space-joined. */
+                scope?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6767,7 +6871,7 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            400: components["responses"]["BadRequest.access_denied.authorization_pending.expired_token.invalid_grant.invalid_request.invalid_scope.invalid_target.slow_down.unauthorized_client.unsupported_grant_type.invalid_dpop_proof"];
+            400: components["responses"]["BadRequest.access_denied.authorization_pending.consent_required.expired_token.invalid_grant.invalid_request.invalid_scope.invalid_target.slow_down.unauthorized_client.unsupported_grant_type.invalid_dpop_proof"];
             401: components["responses"]["Unauthorized.invalid_client.malformed_session"];
             403: components["responses"]["Forbidden.forbidden_user"];
             413: components["responses"]["PayloadTooLarge.payload_too_large"];

@@ -166,6 +166,7 @@ fn add_lists(document: &mut Document) {
             .redirect("The page.")
             .codes(&["too_many_requests"]),
     );
+    add_agent_consent(document);
     for (id, page, end) in [
         (
             document.request::<IdOf<id::Consent>>("ConsentId"),
@@ -183,7 +184,8 @@ fn add_lists(document: &mut Document) {
             ("POST /sessions/{id}/end", "End a session on its page"),
         ),
     ] {
-        document.add(&of_user(page).page("The page.").redirect("The sign-in page."));
+        let list = of_user(page).page("The page.").redirect("The sign-in page.");
+        document.add(&if page.0 == "GET /apps" { with_agent_request(list) } else { list });
         document.add(
             &of_user(end)
                 .id(&id)
@@ -192,4 +194,29 @@ fn add_lists(document: &mut Document) {
                 .codes(&["conflict"]),
         );
     }
+}
+
+/// Adds the parameters with which an agent asks a user.
+fn with_agent_request(list: Operation) -> Operation {
+    let text = json!({"type": "string"});
+    list.query("client_id?", &text, "An agent, for the page that asks whether it is allowed.")
+        .query("resource?", &text, "The API at which it wants to act.")
+        .query("scope?", &text, "The scopes, space-joined.")
+        .codes(&["invalid_scope", "invalid_target"])
+}
+
+fn add_agent_consent(document: &mut Document) {
+    let required = ["csrf", "client_id", "decision"];
+    let optional = ["resource", "scope", "shown_client", "shown_scope"];
+    let form = document.schema("AgentConsentForm", form_of(&required, &optional));
+    let example = json!({
+        "csrf": "…", "client_id": "agt_01h455vb4pex5vsknk084sn02q", "decision": "allow",
+    });
+    document.add(
+        &of_user(("POST /apps", "Allow an agent to act for the user, or deny it"))
+            .form(&form, &example)
+            .page("The page again, if the agent has another name meanwhile.")
+            .redirect("The list.")
+            .codes(&["conflict", "invalid_scope", "invalid_target"]),
+    );
 }

@@ -113,22 +113,31 @@ enum GrantForm {
         /// Fewer scopes than those of the rule, space-joined.
         scope: Option<String>,
     },
-    /// An exchange of the token of a workload, an API key or a CLI token (RFC 8693 §2.1).
+    /// An exchange of the token of a workload, an API key or a CLI token; or of the access token of
+    /// a user, by an agent that acts for the user (RFC 8693 §2.1).
     #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
     TokenExchange {
-        /// The token of the workload, the API key or the CLI token.
+        /// The token of the workload, the API key, the CLI token or the access token.
         subject_token: String,
-        /// …:jwt or …:id_token for a workload, …:access_token for a key (RFC 8693 §3).
+        /// …:jwt or …:id_token for a workload, …:access_token for the others (RFC 8693 §3).
         subject_token_type: String,
         /// At most urn:ietf:params:oauth:token-type:access_token.
         requested_token_type: Option<String>,
-        /// At most the agent of the trust rule, or the id of the key.
+        /// At most the agent of the trust rule, the rule, or the id of the key; the agent that acts
+        /// for a user, unless it is sent by HTTP Basic.
         client_id: Option<String>,
+        /// The secret of the agent that acts for a user, unless it is sent by HTTP Basic.
+        client_secret: Option<String>,
+        /// The assertion of the agent that acts for a user (RFC 7523).
+        client_assertion: Option<String>,
+        /// Always urn:ietf:params:oauth:client-assertion-type:jwt-bearer.
+        client_assertion_type: Option<String>,
         /// The API that the token is for (RFC 8707).
         resource: Option<String>,
         /// The same.
         audience: Option<String>,
-        /// Fewer scopes than those of the rule or the key, space-joined.
+        /// Fewer scopes than those of the rule or the key, or than the user has allowed,
+        /// space-joined.
         scope: Option<String>,
     },
 }
@@ -165,6 +174,7 @@ fn add_grants(document: &mut Document) {
             .codes(&[
                 "access_denied",
                 "authorization_pending",
+                "consent_required",
                 "expired_token",
                 "forbidden_user",
                 "invalid_client",

@@ -19,8 +19,8 @@ pub(crate) struct AccessTexts {
     pub(crate) empty: &'static str,
     /// The button of a row.
     pub(crate) end: &'static str,
-    /// What the page says after a row was ended.
-    pub(crate) ended: &'static str,
+    /// What the page says after a form, by the name in `?done=`: `ended` after a row was ended.
+    pub(crate) notices: &'static [(&'static str, &'static str)],
 }
 
 /// Shows the page.
@@ -31,7 +31,10 @@ pub(crate) fn show(
     texts: &'static AccessTexts,
     rows: Vec<AccessRow>,
 ) -> Result<Response, Error> {
-    let done = form::notice_of_end(app, request, &visitor.principal, texts.ended)?;
+    let notice = |done: &str| {
+        texts.notices.iter().find(|(name, _)| *name == done).map(|(_, notice)| *notice)
+    };
+    let done = form::notice(app, request, &visitor.principal, notice)?;
     Ok(html::render(&AccessPage { frame: Layout::new(visitor, texts.path), texts, rows, done })?)
 }
 

@@ -3,13 +3,14 @@
 use postern::{
     App, Error,
     core::id::Consent,
+    grant::authorization_parameters::AuthorizationParameters,
     http::{Request, Response},
     resource::connected_app::{self, ConnectedAppView},
 };
 
 use crate::portal::{
     access::{self, AccessTexts},
-    clients,
+    agent_consent, clients,
     view::{self, AccessRow, DisplayTime},
     visitor,
 };
@@ -17,14 +18,23 @@ use crate::portal::{
 const TEXTS: AccessTexts = AccessTexts {
     path: "/apps",
     title: "Connected apps",
-    lead: "Apps that you have allowed to act on your behalf. Disconnecting an app revokes its access to the API immediately, also what you approved with a code on the page of a device.",
+    lead: "Apps and agents that you have allowed to act on your behalf. Disconnecting one revokes its access to the API immediately, also what you approved with a code on the page of a device.",
     empty: "You have not allowed any app to act on your behalf.",
     end: "Disconnect",
-    ended: "The app is disconnected.",
+    notices: &[
+        ("allowed", "The agent is allowed to act on your behalf."),
+        ("denied", "Nothing was allowed."),
+        ("ended", "The app is disconnected."),
+    ],
 };
 
-/// `GET /apps`: shows the clients that the user has allowed something.
+/// `GET /apps`: shows the clients that the user has allowed something; with a client in the query,
+/// what it asks for.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
+    let sent = AuthorizationParameters::from_query(request);
+    if sent.names_client() {
+        return agent_consent::page(app, request, &sent).await;
+    }
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let apps = connected_app::list(&app.context, &visitor.principal).await?;
     let row = |connected: ConnectedAppView| AccessRow {

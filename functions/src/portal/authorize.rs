@@ -5,7 +5,7 @@ use postern::{
     App, Error, Refusal,
     core::scope::Scopes,
     grant::{
-        authorization_parameters::{AuthorizationParameters, Prompt},
+        authorization_parameters::{AUTHORIZATION_ENDPOINT, AuthorizationParameters, Prompt},
         authorize::{AuthorizationRequest, RedirectTarget},
         consent::{self, Authorization, ShownRequest},
     },
@@ -15,16 +15,16 @@ use postern::{
 use crate::portal::{
     clients::{self, ClientOrigin},
     form::{self, field},
-    view::{ConsentPage, Layout},
+    view::{AfterConsent, ConsentPage, Layout},
     visitor::{self, SessionCheck, Visitor},
 };
 
 /// How long the page can stay open. Whoever disconnects an app does not expect that an older page
 /// connects it again.
-const LONGEST_OPEN: SignedDuration = SignedDuration::from_mins(10);
+pub(crate) const LONGEST_OPEN: SignedDuration = SignedDuration::from_mins(10);
 
 /// What the page says if it is shown again in place of the decision.
-const CHANGED: &str = "The app has changed since this page was shown. Nothing was allowed. Check it again, and decide then.";
+pub(crate) const CHANGED: &str = "The app has changed since this page was shown. Nothing was allowed. Check it again, and decide then.";
 
 /// `GET /v1/auth/authorize`: redirects to the client with a code, or shows what it asks for.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
@@ -137,6 +137,7 @@ fn show(
     notice: Option<&'static str>,
 ) -> Result<Response, Error> {
     let uri = &asked.to.redirect_uri;
+    let host = uri.host().to_owned();
     let audience = asked.audience.audience();
     let client = &asked.to.client;
     let shown = ShownRequest::new(asked.to, scopes.clone());
@@ -146,8 +147,12 @@ fn show(
         notice,
         client: client.name.clone(),
         origin: ClientOrigin::of(&client.source),
-        host: uri.host().to_owned(),
-        is_on_this_machine: uri.is_on_this_machine(),
+        action: AUTHORIZATION_ENDPOINT,
+        after: if uri.is_on_this_machine() {
+            AfterConsent::Program(host)
+        } else {
+            AfterConsent::Site(host)
+        },
         api: clients::api_name(app, &audience),
         api_uri: audience.resource().map(ToString::to_string),
         scopes: clients::in_words(app, scopes),

@@ -16,6 +16,8 @@ pub(crate) struct ClientOrigin {
     pub(crate) document_host: Option<String>,
     /// Whether the client said so itself when it registered.
     pub(crate) has_registered: bool,
+    /// The organization of an agent.
+    pub(crate) organization: Option<String>,
 }
 
 impl ClientOrigin {
@@ -27,6 +29,11 @@ impl ClientOrigin {
             }
             ClientMetadataSource::Registration => Self { has_registered: true, ..Self::default() },
         }
+    }
+
+    /// Returns the origin of an agent of this organization.
+    pub(crate) fn of_agent(organization: String) -> Self {
+        Self { organization: Some(organization), ..Self::default() }
     }
 
     /// Returns the origin of a client, without its document.

@@ -20,7 +20,7 @@ const TEXTS: AccessTexts = AccessTexts {
     lead: "Tools that you approved or signed in to, and that act on your behalf. Disconnecting one revokes its tokens immediately.",
     empty: "No tools act on your behalf. Start a tool in a terminal, and enter the code that it shows.",
     end: "Disconnect",
-    ended: "The device is disconnected.",
+    notices: &[("ended", "The device is disconnected.")],
 };
 
 /// `GET /devices`: shows the tools that act for the user.

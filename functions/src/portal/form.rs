@@ -14,7 +14,10 @@ use postern::{
     App, Error, Fault, Refusal,
     core::{entropy::BASE62, principal::Principal, secret::Secret},
     crypto::Digest,
-    grant::authorization_parameters::{AUTHORIZATION_ENDPOINT, AuthorizationParameters},
+    grant::{
+        agent_consent::AGENT_CONSENT_PAGE,
+        authorization_parameters::{AUTHORIZATION_ENDPOINT, AuthorizationParameters},
+    },
     http::{Form, Request, Response},
     store::form::FORM_LIFETIME,
 };
@@ -114,9 +117,11 @@ pub(crate) fn check(app: &App, request: &Request, visitor: &Principal) -> Result
 /// whom we showed the form can see what was entered.
 pub(crate) fn page_with(app: &App, request: &Request, fields: &Form) -> Result<String, Fault> {
     let path = request.path();
-    if path == AUTHORIZATION_ENDPOINT {
+    if let Some(page) =
+        [AUTHORIZATION_ENDPOINT, AGENT_CONSENT_PAGE].into_iter().find(|page| *page == path)
+    {
         let sent = AuthorizationParameters::from_form(request, fields);
-        return Ok(sent.map_or_else(|_| "/".into(), |sent| sent.target()));
+        return Ok(sent.map_or_else(|_| "/".into(), |sent| sent.target_at(page)));
     }
     let page = match path.split('/').nth(1).unwrap_or_default() {
         "logout" => return Ok("/".into()),
@@ -162,16 +167,6 @@ pub(crate) fn resumed(app: &App, request: &Request, visitor: &Principal) -> Opti
     let kept = verify_query(app, &user(visitor), request.path(), query)?;
     let fields = form_urlencoded::parse(kept.as_bytes());
     Some(fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect())
-}
-
-/// Returns the notice of a list after a form that ended one of its entries.
-pub(crate) fn notice_of_end(
-    app: &App,
-    request: &Request,
-    visitor: &Principal,
-    ended: &'static str,
-) -> Result<Option<&'static str>, Error> {
-    notice(app, request, visitor, |done| (done == "ended").then_some(ended))
 }
 
 /// Returns the notice of a page after a form: the one for what the form did, or that it was not

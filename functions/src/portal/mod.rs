@@ -5,6 +5,7 @@
 //! routes do. Permissions are checked there.
 
 mod access;
+mod agent_consent;
 mod apps;
 mod assets;
 mod authorize;
@@ -65,6 +66,7 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /device" => device::page(app, request).await,
         "POST /device" => device::decide(app, request).await,
         "GET /apps" => apps::page(app, request).await,
+        "POST /apps" => agent_consent::decide(app, request).await,
         "POST /apps/{id}/end" => apps::end(app, request).await,
         "GET /v1/auth/authorize" => authorize::page(app, request).await,
         "POST /v1/auth/authorize" => authorize::decide(app, request).await,

@@ -20,7 +20,7 @@ const TEXTS: AccessTexts = AccessTexts {
     lead: "The browsers in which you are signed in. A session ends when you sign out, or after some days without a visit.",
     empty: "You have no active sessions.",
     end: "Sign out",
-    ended: "The session has ended.",
+    notices: &[("ended", "The session has ended.")],
 };
 
 /// `GET /sessions`: shows the user's sessions.

@@ -304,6 +304,16 @@ pub(crate) struct PendingDevice {
     pub(crate) can_be_granted: bool,
 }
 
+/// Where the user goes after the decision.
+pub(crate) enum AfterConsent {
+    /// To a program on this machine, at this host.
+    Program(String),
+    /// To the site at this host.
+    Site(String),
+    /// To the list of what they have allowed.
+    Stay,
+}
+
 /// What a client asks a user for.
 #[derive(Template)]
 #[template(path = "consent.html")]
@@ -312,9 +322,9 @@ pub(crate) struct ConsentPage {
     pub(crate) notice: Option<&'static str>,
     pub(crate) client: String,
     pub(crate) origin: ClientOrigin,
-    /// The host to which the user returns.
-    pub(crate) host: String,
-    pub(crate) is_on_this_machine: bool,
+    /// Where the form is sent.
+    pub(crate) action: &'static str,
+    pub(crate) after: AfterConsent,
     pub(crate) api: String,
     pub(crate) api_uri: Option<String>,
     pub(crate) scopes: Vec<ScopeInWords>,

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{Outcome, Provider, api_key, bound_token};
+use super::{Outcome, Provider, api_key, bound_token, delegated_token};
 use crate::{
     config::TrustRule,
     context::Context,
     core::{
+        client_kind::ClientKind,
         clock::at_most,
         epoch::Epoch,
         error::{Fault, Refusal},
@@ -60,22 +61,35 @@ impl Provider for AccessTokenProvider {
             Ok(proof) => proof,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let claims = match within_trust_rule(context, claims) {
-            Ok(claims) => claims,
-            Err(refusal) => return Ok(refusal.into()),
-        };
-        let outcome = match (claims.agent_id, &claims.trust_rule) {
-            _ if claims.key_fingerprint.is_some() => {
-                api_key::authenticate_exchanged(context, claims, now).await?
-            }
-            (Some(agent), _) => of_agent(context, agent, claims, now).await?,
-            (None, Some(rule)) if is_about_users(context, rule) => {
-                of_asserted_user(context, claims).await?
-            }
-            (None, Some(_)) => of_workload(context, claims).await?,
-            (None, None) => of_person(context, claims, now).await?,
-        };
+        let outcome = identify(context, claims, now).await?;
         proof.spend(context, outcome).await
+    }
+}
+
+/// Returns whose token it is whose claims were verified, unless it was revoked: one round trip.
+///
+/// # Errors
+/// A [`Fault`] if the store does not answer.
+pub(super) async fn identify(
+    context: &Context,
+    claims: Claims,
+    now: Timestamp,
+) -> Result<Outcome, Fault> {
+    let claims = match within_trust_rule(context, claims) {
+        Ok(claims) => claims,
+        Err(refusal) => return Ok(refusal.into()),
+    };
+    match (claims.agent_id, &claims.trust_rule) {
+        _ if claims.act.is_some() => delegated_token::identify(context, claims, now).await,
+        _ if claims.key_fingerprint.is_some() => {
+            api_key::authenticate_exchanged(context, claims, now).await
+        }
+        (Some(agent), _) => of_agent(context, agent, claims, now).await,
+        (None, Some(rule)) if is_about_users(context, rule) => {
+            of_asserted_user(context, claims, now).await
+        }
+        (None, Some(_)) => of_workload(context, claims).await,
+        (None, None) => of_person(context, claims, now).await,
     }
 }
 
@@ -173,7 +187,20 @@ fn is_about_users(context: &Context, rule: &str) -> bool {
 }
 
 /// Returns the outcome of a token that was granted for an identity assertion: it has no family.
-async fn of_asserted_user(context: &Context, claims: Claims) -> Result<Outcome, Fault> {
+async fn of_asserted_user(
+    context: &Context,
+    claims: Claims,
+    now: Timestamp,
+) -> Result<Outcome, Fault> {
+    match claims.client_id.kind() {
+        ClientKind::Agent(agent) => {
+            return delegated_token::identify_asserted(context, &agent, claims, now).await;
+        }
+        ClientKind::InvalidUrl
+        | ClientKind::Listed
+        | ClientKind::Registered(_)
+        | ClientKind::Url(_) => {}
+    }
     let (member, is_revoked) =
         context.store.member_and_revocation(&claims.sub, &claims.jti).await?;
     if is_revoked {
@@ -246,6 +273,7 @@ fn principal(grant: TokenGrant, kind: PrincipalKind, on_behalf_of: Option<Subjec
         scopes: grant.scopes,
         resources: ResourceLimits::default(),
         on_behalf_of,
+        actor: None,
         metadata: Map::new(),
         expires_at: Some(grant.expires_at),
         client_id: Some(grant.client_id),

@@ -62,6 +62,7 @@ impl Provider for SenderProvider {
             scopes: list.scopes.clone(),
             resources: ResourceLimits::default(),
             on_behalf_of: None,
+            actor: None,
             metadata: Map::from_iter(
                 [("platform".to_owned(), message.platform.clone().into())].into_iter().chain(chat),
             ),

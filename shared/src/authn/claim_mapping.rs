@@ -52,6 +52,7 @@ impl ClaimMapping<'_> {
             scopes,
             resources: ResourceLimits::default(),
             on_behalf_of: None,
+            actor: None,
             metadata: claims,
             expires_at,
             client_id: None,

@@ -77,6 +77,7 @@ impl Provider for ConfiguredKeyProvider {
             scopes: self.settings.scopes.clone(),
             resources: ResourceLimits::default(),
             on_behalf_of: None,
+            actor: None,
             metadata: Map::new(),
             expires_at: None,
             client_id: None,

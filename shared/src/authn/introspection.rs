@@ -36,6 +36,7 @@ use crate::{
     token::{
         Claims, ServiceClaims, TokenClaims as _,
         introspection::{ActiveToken, Introspection, TokenUse},
+        verify,
     },
 };
 
@@ -196,13 +197,12 @@ fn claims(context: &Context, text: &str) -> Result<Map<String, Value>, Refusal> 
     let is_ours = claims.get("iss").and_then(Value::as_str) == Some(issuer);
     if is_ours && jwt::unverified_type(text).as_deref() == Some(Claims::TYPE) {
         let audience = claims.get("aud").and_then(Value::as_str).unwrap_or_default();
-        let is_resource = config.resources.iter().any(|one| one.uri.as_str() == audience);
-        if audience != Claims::audience(issuer) && !is_resource {
+        if !verify::is_known_audience(context, audience) {
             return Err(Refusal::TokenAudienceWrong);
         }
     }
     let names: &[&str] = if is_ours {
-        &["aud", "client_id", "cnf", "iat", "iss", "jti", "nbf"]
+        &["act", "aud", "client_id", "cnf", "iat", "iss", "jti", "nbf"]
     } else {
         &["aud", "cnf", "iat", "iss", "nbf"]
     };

@@ -11,6 +11,7 @@ mod api_key;
 mod bound_token;
 mod claim_mapping;
 mod configured_key;
+mod delegated_token;
 pub mod introspection;
 mod jwt;
 pub mod misplaced;

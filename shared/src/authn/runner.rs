@@ -58,6 +58,7 @@ impl Provider for RunnerProvider {
                     scopes: Scopes::default(),
                     resources: ResourceLimits::default(),
                     on_behalf_of: record.on_behalf_of,
+                    actor: None,
                     metadata: Map::from_iter([("name".into(), record.name.into())]),
                     expires_at: record.expires_at,
                     client_id: None,

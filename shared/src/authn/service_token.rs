@@ -65,6 +65,7 @@ impl Provider for ServiceTokenProvider {
                 scopes: context.config.limit_scopes(service.meta.scope_limit, &claims.scopes),
                 resources: ResourceLimits::default(),
                 on_behalf_of: service.on_behalf_of,
+                actor: None,
                 metadata: Map::from_iter([("name".into(), service.name.into())]),
                 expires_at: Some(at_most(claims.exp, service.expires_at)),
                 client_id: None,

@@ -153,6 +153,7 @@ impl SessionProvider {
             scopes: user.scopes(config),
             resources: ResourceLimits::default(),
             on_behalf_of: None,
+            actor: None,
             client_id: None,
             inherited: user.inherited(),
             metadata: user.metadata,

@@ -1,20 +1,28 @@
-//! The subject token of a token exchange (RFC 8693 §2.1), if it is an API key or a CLI token. It is
-//! authenticated as on every route, but presents no signature.
+//! The subject token of a token exchange (RFC 8693 §2.1), if it is an API key, a CLI token or the
+//! access token of a user. It is authenticated as on every route, but presents no signature.
 
-use super::ProviderChain;
+use super::{Outcome, ProviderChain, access_token};
 use crate::{
     context::Context,
     core::{
+        audience::RequiredAudience,
         credential_header::AUTHORIZATION,
         error::{Error, Refusal},
+        principal::{Principal, PrincipalKind},
         secret::Secret,
         subject::KeyId,
     },
     credential::{ParsedApiKey, ParsedCliToken},
-    crypto::Digest,
-    grant::{client::PresentedClient, key_exchange::PresentedKey},
+    crypto::{Digest, jwt, thumbprint::KeyThumbprint},
+    grant::{client::PresentedClient, delegation::PresentedUser, key_exchange::PresentedKey},
     http::CredentialSource,
+    token::{self, Claims},
 };
+
+/// Reports whether a subject token has the form of an access token.
+pub fn is_access_token(subject_token: &Secret) -> bool {
+    jwt::looks_like_jwt(subject_token.expose())
+}
 
 /// Authenticates a key that is to be exchanged. The client is nobody else: the key itself, if it is
 /// named.
@@ -48,6 +56,70 @@ pub async fn authenticate(
         Ok(PresentedKey { id, digest, principal })
     } else {
         Err(Refusal::ExchangeTokenNotKey.into())
+    }
+}
+
+/// Authenticates the user whose access token an agent presents, for whichever API of ours it is. If
+/// the token is bound to a key, `key` is the one that the caller has proved to have.
+///
+/// # Errors
+/// `invalid_request`, [`Refusal::UserDisabled`], [`Refusal::UserForbidden`]; a fault.
+pub async fn authenticate_user(
+    context: &Context,
+    subject_token: &Secret,
+    key: Option<&KeyThumbprint>,
+) -> Result<PresentedUser, Error> {
+    let claims = verify_user_token(context, subject_token.expose(), key)?;
+    let (actor, organization, expires_at) = (claims.act.clone(), claims.org_id, claims.exp);
+    let principal = identify(context, claims).await.map_err(Error::of_subject_token)?;
+    match principal.kind {
+        PrincipalKind::User => Ok(PresentedUser { principal, organization, expires_at, actor }),
+        PrincipalKind::Agent
+        | PrincipalKind::ApiKey
+        | PrincipalKind::CliToken
+        | PrincipalKind::External
+        | PrincipalKind::Message
+        | PrincipalKind::Runner
+        | PrincipalKind::Service => Err(Refusal::ExchangeTokenNotOfUser.into()),
+    }
+}
+
+/// Verifies an access token, without I/O.
+fn verify_user_token(
+    context: &Context,
+    text: &str,
+    key: Option<&KeyThumbprint>,
+) -> Result<Claims, Error> {
+    let of_subject_token = |refusal: Refusal| Error::from(refusal).of_subject_token();
+    let now = context.clock.now();
+    if !jwt::names_issuer(text, &context.config.deployment.issuer) {
+        return Err(of_subject_token(Refusal::TokenIssuerUnknown));
+    }
+    let claims = token::verify::access_token(context, text, RequiredAudience::Any, now)
+        .map_err(of_subject_token)?;
+    if !token::verify::is_known_audience(context, &claims.aud) {
+        return Err(of_subject_token(Refusal::TokenAudienceWrong));
+    }
+    // The leeway would make a token that has expired already.
+    if claims.exp <= now {
+        return Err(of_subject_token(Refusal::TokenExpired));
+    }
+    match &claims.cnf {
+        Some(bound) if key != Some(&bound.jkt) => Err(Refusal::SubjectTokenBound.into()),
+        Some(_) | None => Ok(claims),
+    }
+}
+
+async fn identify(context: &Context, claims: Claims) -> Result<Principal, Error> {
+    let now = context.clock.now();
+    match access_token::identify(context, claims, now).await? {
+        Outcome::Authenticated(caller) | Outcome::AuthenticatedWithSignature(caller) => {
+            let users = &context.config.allowed_users;
+            users.check(&caller.user_id, caller.on_behalf_of.as_ref())?;
+            Ok(caller)
+        }
+        Outcome::NotPresented => Err(Refusal::TokenClaimsInvalid.into()),
+        Outcome::Refused(refusal) => Err(refusal.into()),
     }
 }
 

@@ -453,6 +453,7 @@ fn context(principal: Option<&Principal>, refusal: Option<Refusal>) -> Map<Strin
         tell("metadata", Some(Value::Object(principal.metadata.clone()).to_string()));
         tell("expires_at", principal.expires_at.map(|time| whole_seconds(time).to_string()));
         tell("on_behalf_of", principal.on_behalf_of.as_ref().map(ToString::to_string));
+        tell("actor", principal.actor.as_ref().map(ToString::to_string));
     }
     context
 }

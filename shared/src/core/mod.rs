@@ -1,6 +1,7 @@
 //! The basic types that all other modules use: ids, secrets, scopes, the principal, time,
 //! randomness, errors. The only I/O is reading the operating system's clock and random generator.
 
+pub mod actor;
 pub mod audience;
 pub mod client_kind;
 pub mod client_url;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::core::{
     epoch::Epoch,
     error::{Error, Refusal},
-    id::{ClientId, OrganizationId},
+    id::{AgentId, ClientId, OrganizationId},
     permission::Permission,
     scope::{ResourceLimits, Scopes},
     scope_limit::ScopeLimit,
@@ -157,6 +157,13 @@ pub struct Principal {
     pub resources: ResourceLimits,
     /// The user who created the credential. Credentials that it creates inherit this user.
     pub on_behalf_of: Option<Subject>,
+    /// The agent that acts for the user whom the caller is. Absent if the user acts themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::schema::IdOf<crate::core::id::Agent>>")
+    )]
+    pub actor: Option<AgentId>,
     /// What else the provider knows about the caller.
     pub metadata: Map<String, Value>,
     /// When the presented credential expires, if it does. A session that is used lives longer.

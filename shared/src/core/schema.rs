@@ -108,6 +108,7 @@ members! {
     TokenType => {"type": "string", "enum": ["Bearer", "DPoP"]};
     /// The claims of a token, in the response to an introspection.
     Claims => {"type": "object", "properties": {
+        "act": {"type": "object", "description": "The agent that acts for the user (RFC 8693 §4.1)."},
         "iss": {"type": "string", "description": "The issuer of the token."},
         "aud": {"type": ["string", "array"], "items": {"type": "string"}, "description": "The API that the token is for."},
         "client_id": {"type": "string", "description": "The client that the token was issued to."},

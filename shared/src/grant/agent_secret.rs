@@ -88,6 +88,7 @@ pub async fn exchange(
         not_after: agent.expires_at,
         key: presenter.key(),
         trust_rule: None,
+        agent_client: None,
     };
     let tokens = Tokens::new(context, &grant, None, now)?;
     presenter.spend_proof(context).await?;

@@ -66,16 +66,26 @@ impl AuthorizationParameters {
         &self.0
     }
 
+    /// Reports whether a client was named.
+    pub fn names_client(&self) -> bool {
+        self.get("client_id").is_some()
+    }
+
     /// Returns the path and query of the request, which only contain characters of
     /// [`path::safe_redirect`].
     ///
     /// [`path::safe_redirect`]: crate::core::path::safe_redirect
     pub fn target(&self) -> String {
+        self.target_at(AUTHORIZATION_ENDPOINT)
+    }
+
+    /// Returns `path` with the parameters as its query, as [`Self::target`] does.
+    pub fn target_at(&self, path: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(&self.0);
         let query = query.finish();
         debug_assert!(query.bytes().all(|byte| is_unreserved(byte) || b"&=%+*".contains(&byte)));
-        format!("{AUTHORIZATION_ENDPOINT}?{}", query.replace('*', "%2A"))
+        format!("{path}?{}", query.replace('*', "%2A"))
     }
 
     /// Returns the request of a user who has just signed in, without what asks for that.

@@ -206,13 +206,26 @@ impl<'c> AuthorizationRequest<'c> {
     /// # Errors
     /// [`Refusal::ScopeNotGranted`]
     pub fn scopes(&self, context: &Context, user: &Principal) -> Result<Scopes, Error> {
-        match (self.audience, &self.scopes) {
-            (ConfiguredAudience::Issuer, None) => {
-                let plain = context.config.role_scopes(Role::User).covered_by(&user.scopes);
-                if plain.is_empty() { Err(Refusal::ScopeNotGranted.into()) } else { Ok(plain) }
-            }
-            (audience, requested) => audience.grant(&user.scopes, requested.as_ref()),
+        scopes_to_grant(context, self.audience, self.scopes.as_ref(), user)
+    }
+}
+
+/// Returns the scopes that `user` would grant to a client that requests `requested`.
+///
+/// # Errors
+/// [`Refusal::ScopeNotGranted`]
+pub(super) fn scopes_to_grant(
+    context: &Context,
+    audience: ConfiguredAudience<'_>,
+    requested: Option<&Scopes>,
+    user: &Principal,
+) -> Result<Scopes, Error> {
+    match (audience, requested) {
+        (ConfiguredAudience::Issuer, None) => {
+            let plain = context.config.role_scopes(Role::User).covered_by(&user.scopes);
+            if plain.is_empty() { Err(Refusal::ScopeNotGranted.into()) } else { Ok(plain) }
         }
+        (audience, requested) => audience.grant(&user.scopes, requested),
     }
 }
 

@@ -193,6 +193,9 @@ impl PresentedClient {
                     _ if config.is_app(&id) => Ok(IdentifiedClient::App(id)),
                     ClientKind::Agent(id) => Ok(IdentifiedClient::Agent(id)),
                     ClientKind::InvalidUrl | ClientKind::Url(_) => Err(unknown(&id)),
+                    ClientKind::Listed if config.is_workload(&id) => {
+                        Ok(IdentifiedClient::Workload(id))
+                    }
                     ClientKind::Listed | ClientKind::Registered(_) => Err(not_a_client()),
                 }
             }
@@ -264,6 +267,8 @@ pub enum IdentifiedClient {
     App(ClientId),
     /// An app that gave an assertion.
     AppWithAssertion(ClientAssertion),
+    /// A workload that gave the client id that a rule gives it.
+    Workload(ClientId),
 }
 
 impl IdentifiedClient {
@@ -273,7 +278,7 @@ impl IdentifiedClient {
             Self::Unidentified => None,
             Self::Agent(id) => Some((*id).into()),
             Self::AgentWithProof(credentials) => Some(credentials.id.into()),
-            Self::App(id) => Some(id.clone()),
+            Self::App(id) | Self::Workload(id) => Some(id.clone()),
             Self::AppWithAssertion(assertion) => Some(assertion.client.clone()),
         }
     }

@@ -16,8 +16,9 @@ use super::{
 use crate::{
     context::Context,
     core::{
+        audience::Audience,
         error::{Error, Fault, Refusal},
-        id::{self, ConsentId, FamilyId},
+        id::{self, ClientId, ConsentId, FamilyId},
         principal::Principal,
         scope::Scopes,
         secret::Secret,
@@ -34,7 +35,7 @@ const MOST_HOSTS: usize = 10;
 const TRIES: usize = 5;
 
 /// The fields of the form that repeat what its page showed.
-const SHOWN_CLIENT: &str = "shown_client";
+pub(super) const SHOWN_CLIENT: &str = "shown_client";
 const SHOWN_REDIRECT_URI: &str = "shown_redirect_uri";
 /// The field of a form that repeats the scopes that its page showed.
 pub const SHOWN_SCOPE: &str = "shown_scope";
@@ -126,11 +127,45 @@ pub async fn allow(
     if scopes.is_empty() {
         return Err(Refusal::ScopeNotGranted.into());
     }
+    let RedirectTarget { client, redirect_uri, .. } = request.to;
+    let allowed = AllowedClient {
+        id: &client.id,
+        name: &client.name,
+        audience: request.audience.audience(),
+        host: (!redirect_uri.is_on_this_machine()).then(|| redirect_uri.host()),
+    };
+    let consent = store(context, user, &allowed, &scopes).await?;
+    code(context, request, user, consent, scopes).await
+}
+
+/// What a user allows something.
+#[derive(Debug)]
+pub(super) struct AllowedClient<'a> {
+    /// The client's id.
+    pub(super) id: &'a ClientId,
+    /// Its name, as the user saw it.
+    pub(super) name: &'a str,
+    /// The API.
+    pub(super) audience: Audience,
+    /// The host for which it is remembered, so that the user is not asked again.
+    pub(super) host: Option<&'a str>,
+}
+
+/// Stores that `user` has allowed `scopes` to a client, besides what was allowed before.
+///
+/// # Errors
+/// [`Refusal::RecordChanged`]; a fault.
+pub(super) async fn store(
+    context: &Context,
+    user: &Principal,
+    to: &AllowedClient<'_>,
+    scopes: &Scopes,
+) -> Result<ConsentRecord, Error> {
     for _ in 0..TRIES {
-        let before = stored(context, request, user).await?;
-        let consent = consent(context, request, user, before.as_ref(), &scopes)?;
+        let before = context.store.consent(&user.user_id, to.id, &to.audience).await?;
+        let consent = consent(context, to, user, before.as_ref(), scopes)?;
         match context.store.put_consent(&consent, before.as_ref()).await? {
-            ConsentWrite::Written => return code(context, request, user, consent, scopes).await,
+            ConsentWrite::Written => return Ok(consent),
             ConsentWrite::Changed => {}
         }
     }
@@ -179,27 +214,25 @@ async fn stored(
 /// Returns a consent with what `before` allowed and with `scopes`.
 fn consent(
     context: &Context,
-    request: &AuthorizationRequest<'_>,
+    to: &AllowedClient<'_>,
     user: &Principal,
     before: Option<&ConsentRecord>,
     scopes: &Scopes,
 ) -> Result<ConsentRecord, Error> {
     let now = context.clock.now();
-    let client = &request.to.client;
-    let audience = request.audience.audience();
     Ok(ConsentRecord {
-        pk: ConsentRecord::key(&user.user_id, &client.id, &audience),
+        pk: ConsentRecord::key(&user.user_id, to.id, &to.audience),
         id: match before {
             Some(before) => before.id,
             None => id::mint(now, &context.entropy)?,
         },
         listing: ConsentRecord::listing(&user.user_id),
         user_id: user.user_id.clone(),
-        client_id: client.id.clone(),
-        client_name: client.name.clone(),
-        audience,
+        client_id: to.id.clone(),
+        client_name: to.name.to_owned(),
+        audience: to.audience.clone(),
         scopes: before.map_or_else(|| scopes.clone(), |before| before.scopes.union(scopes)),
-        remembered: remembered(request.to, before, scopes),
+        remembered: remembered(to.host, before, scopes),
         given_at: now,
         revision: before.map_or(0, |before| before.revision + 1),
         families: before.map(|before| before.families.clone()).unwrap_or_default(),
@@ -208,15 +241,12 @@ fn consent(
 
 /// Returns what is remembered after the user has allowed `scopes` to the client at its host.
 fn remembered(
-    to: &RedirectTarget<'_>,
+    host: Option<&str>,
     before: Option<&ConsentRecord>,
     scopes: &Scopes,
 ) -> Vec<RememberedConsent> {
     let mut all = before.map(|before| before.remembered.clone()).unwrap_or_default();
-    if to.redirect_uri.is_on_this_machine() {
-        return all;
-    }
-    let host = to.redirect_uri.host();
+    let Some(host) = host else { return all };
     let here = all.iter().position(|known| known.host == host).map(|at| all.remove(at));
     let scopes = here.map_or_else(|| scopes.clone(), |known| known.scopes.union(scopes));
     all.insert(0, RememberedConsent { host: host.to_owned(), scopes });

@@ -126,6 +126,7 @@ fn first_tokens(
         not_after: Some(family.absolute_expires_at),
         key: family.jkt.as_ref(),
         trust_rule: None,
+        agent_client: None,
     };
     let kid = match &family.kid {
         Some(kid) => kid,

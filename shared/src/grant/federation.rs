@@ -10,7 +10,8 @@
 //! 5. The API and the scopes that are requested, which must be those of the rule.
 //! 6. One read: the agent of the rule still exists, or the workload is no user of ours.
 //! 7. The token is made. It ends with the token of the workload, and is never renewed.
-//! 8. The token of the workload is spent, with one conditional write. Each is accepted once.
+//! 8. The token of the workload is spent, with one conditional write. Each is accepted once; with a
+//!    proof of possession, again from the same key.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -23,11 +24,12 @@ use crate::{
         clock::{LEEWAY, after, at_most},
         epoch::Epoch,
         error::{Error, Refusal},
-        id::{AgentId, AttemptId, OrganizationId},
+        id::{AgentId, AttemptId, ClientId, OrganizationId},
         scope::Scopes,
         secret::Secret,
         subject::Subject,
     },
+    crypto::thumbprint::KeyThumbprint,
     store::{
         membership::MembershipRecord, nonce::Nonce, service_account::AgentRecord,
         token_owner::TokenOwner,
@@ -84,8 +86,8 @@ impl TrustedIssuers {
 pub struct WorkloadRequest<'a> {
     /// The token.
     pub token: &'a Secret,
-    /// The agent that the request names as its client, if it names one.
-    pub client: Option<AgentId>,
+    /// The client that the request names, if it names one.
+    pub client: Option<ClientId>,
     /// The scopes. By default, all of the rule.
     pub scopes: Option<&'a Scopes>,
     /// The API that the new token is for. By default, that of the rule.
@@ -135,10 +137,11 @@ pub async fn exchange(
         not_after: Some(not_after),
         key: request.presenter.key(),
         trust_rule: Some(&rule.name),
+        agent_client: None,
     };
     let tokens = Tokens::new(context, &grant, None, now)?;
     request.presenter.spend_proof(context).await?;
-    spend(context, token.issuer(), &verified, now).await?;
+    spend(context, token.issuer(), &verified, request.presenter.key(), now).await?;
     let subject = limited.owner.subject();
     telemetry::record_client(&subject, &limited.organization);
     telemetry::trust_matched(rule.name.as_str(), &subject);
@@ -179,6 +182,7 @@ pub(super) fn decide<'r>(
         let claims: Vec<_> =
             outcomes.into_iter().filter(|outcome| !outcome.is_met).map(|one| one.claim).collect();
         match rule.mode {
+            TrustMode::Disabled => {}
             TrustMode::Audit => {
                 telemetry::trust_audited(rule.name.as_str(), &claims, &rule.scopes);
             }
@@ -216,14 +220,12 @@ async fn limited_owner(
     verified: &WorkloadClaims,
     now: Timestamp,
 ) -> Result<LimitedOwner, Error> {
-    let agent = match &rule.owner {
-        TrustOwner::Agent(id) => Some(*id),
-        // Users have a grant of their own, with a client that authenticates.
-        TrustOwner::User { .. } => return Err(Refusal::TrustTokenOfUser.into()),
-        TrustOwner::Workload { .. } => None,
-    };
-    if request.client.is_some_and(|client| Some(client) != agent) {
-        return Err(Refusal::TrustAgentMismatch.into());
+    // Users have a grant of their own, with a client that authenticates.
+    if rule.is_about_users() {
+        return Err(Refusal::TrustTokenOfUser.into());
+    }
+    if request.client.as_ref().is_some_and(|client| *client != rule.client_id()) {
+        return Err(Refusal::TrustClientMismatch.into());
     }
     let subject = subject(&context.config, &rule.owner, &verified.claims)?;
     match &rule.owner {
@@ -232,7 +234,7 @@ async fn limited_owner(
         TrustOwner::Workload { organization, .. } => {
             check_is_no_user(context.store.membership(&subject).await?.as_ref())?;
             Ok(LimitedOwner {
-                owner: TokenOwner::Workload { subject, client_id: rule.name.client_id() },
+                owner: TokenOwner::Workload { subject, client_id: rule.client_id() },
                 organization: *organization,
                 scopes: rule.scopes.clone(),
                 epoch: Epoch::default(),
@@ -322,18 +324,19 @@ fn granted_scopes(held: &Scopes, requested: Option<&Scopes>) -> Result<Scopes, E
     }
 }
 
-/// Step 8.
+/// Step 8. A token that was used with `key` can be used with it again.
 pub(super) async fn spend(
     context: &Context,
     issuer: &str,
     verified: &WorkloadClaims,
+    key: Option<&KeyThumbprint>,
     now: Timestamp,
 ) -> Result<(), Error> {
     let attempt = AttemptId::mint(&context.entropy)?;
     // Nobody's clock accepts it any more when it is forgotten.
     let forgotten = after(verified.expires_at, LEEWAY + LEEWAY);
-    let spent =
-        context.store.consume_workload_token(issuer, &verified.id, &attempt, now, forgotten);
+    let token = (issuer, verified.id.as_str());
+    let spent = context.store.consume_workload_token(token, key, &attempt, now, forgotten);
     match spent.await? {
         Nonce::Fresh => Ok(()),
         Nonce::Replayed => Err(Refusal::TrustTokenReplayed.into()),

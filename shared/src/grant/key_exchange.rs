@@ -63,6 +63,7 @@ pub async fn exchange(
         not_after: principal.expires_at,
         key: request.presenter.key(),
         trust_rule: None,
+        agent_client: None,
     };
     let tokens = Tokens::new(context, &grant, None, context.clock.now())?;
     request.presenter.spend_proof(context).await?;

@@ -1,5 +1,6 @@
 //! The protocols that grant, renew and revoke tokens.
 
+pub mod agent_consent;
 pub mod agent_secret;
 mod audience;
 pub mod authorization_code;
@@ -9,6 +10,7 @@ pub mod client;
 pub mod client_assertion;
 mod client_document;
 pub mod consent;
+pub mod delegation;
 pub mod device_code;
 pub mod family;
 pub mod federation;

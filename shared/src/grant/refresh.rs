@@ -145,9 +145,9 @@ async fn read(
 ) -> Result<(Option<FamilyRecord>, Option<AgentRecord>), Error> {
     let family = &presented.family;
     match client {
-        IdentifiedClient::Unidentified | IdentifiedClient::App(_) => {
-            Ok((context.store.family(family).await?, None))
-        }
+        IdentifiedClient::Unidentified
+        | IdentifiedClient::App(_)
+        | IdentifiedClient::Workload(_) => Ok((context.store.family(family).await?, None)),
         IdentifiedClient::Agent(id) => {
             let (agent, family) = context.store.agent_and_family(id, family).await?;
             let agent = agent.ok_or(Refusal::FamilyOwnerDeleted)?;
@@ -183,7 +183,10 @@ fn require_authentication(
         family.is_confidential || (is_agents && context.config.agents.authenticate_refresh);
     match client {
         IdentifiedClient::AgentWithProof(_) | IdentifiedClient::AppWithAssertion(_) => Ok(()),
-        IdentifiedClient::Agent(_) | IdentifiedClient::App(_) | IdentifiedClient::Unidentified => {
+        IdentifiedClient::Agent(_)
+        | IdentifiedClient::App(_)
+        | IdentifiedClient::Unidentified
+        | IdentifiedClient::Workload(_) => {
             if is_required {
                 Err(Refusal::RefreshClientUnauthenticated)
             } else {
@@ -268,6 +271,7 @@ fn tokens(
         // The access token is bound to the key of the request, also if the refresh token is not.
         key: request.key,
         trust_rule: None,
+        agent_client: None,
     };
     Ok(Tokens::new(context, &grant, None, request.now)?)
 }

@@ -15,7 +15,7 @@
 //! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the
 //! nonce |
 //! | `Nonces` | assertion of a client | `jti_` and the SHA-256 of the client's id and the `jti` |
-//! | `Nonces` | token of a workload | `jti_` and the SHA-256 of its issuer and its `jti`, or of
+//! | `Nonces` | token of a workload, with the key that used it | `jti_` and the SHA-256 of its issuer and its `jti`, or of
 //! what was signed |
 //! | `Nonces` | proof of possession | `non_`, the thumbprint of the key, `#` and the SHA-256 of
 //! `jti` |

@@ -98,19 +98,21 @@ impl Store {
         self.consume(&key::assertion(client, jti), attempt, now, expires_at).await
     }
 
-    /// Consumes the token of a workload that `issuer` has issued, in the same way.
+    /// Consumes the token of a workload that `issuer` has issued, in the same way. A token that was
+    /// used with `key` can be used with it again.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
     pub async fn consume_workload_token(
         &self,
-        issuer: &str,
-        id: &str,
+        (issuer, id): (&str, &str),
+        key: Option<&KeyThumbprint>,
         attempt: &AttemptId,
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Nonce, Fault> {
-        self.consume(&key::workload_token(issuer, id), attempt, now, expires_at).await
+        let pk = key::workload_token(issuer, id);
+        self.consume_with(&pk, key, attempt, now, expires_at).await
     }
 
     async fn consume(
@@ -120,19 +122,36 @@ impl Store {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Nonce, Fault> {
-        let outcome = self
+        self.consume_with(pk, None, attempt, now, expires_at).await
+    }
+
+    async fn consume_with(
+        &self,
+        pk: &str,
+        jkt: Option<&KeyThumbprint>,
+        attempt: &AttemptId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Nonce, Fault> {
+        // An expired item may still exist: DynamoDB deletes up to days late.
+        const UNUSED: &str = "attribute_not_exists(pk) OR expires_at <= :now";
+        let request = self
             .client
             .put_item()
             .table_name(&self.tables.nonces)
             .item(key::PK, text(&pk))
             .item("attempt", text(&attempt))
             .item(key::TTL, seconds(expires_at))
-            // An expired item may still exist: DynamoDB deletes up to days late.
-            .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", seconds(now))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match jkt {
+            None => request.condition_expression(UNUSED),
+            Some(jkt) => request
+                .item("jkt", text(jkt))
+                .condition_expression(format!("{UNUSED} OR jkt = :jkt"))
+                .expression_attribute_values(":jkt", text(jkt)),
+        };
+        let outcome = request.send().await;
         match conditional(outcome, "consume a nonce")? {
             Conditional::Met(_) => Ok(Nonce::Fresh),
             Conditional::NotMet(stored) => {

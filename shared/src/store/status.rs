@@ -1,12 +1,13 @@
-//! The status of a token, from two records in one round trip: the agent of an access token with its
+//! The status of a token, from its records in one round trip: the agent of an access token with its
 //! family or revocation; a session or a family with its user; a key that was exchanged, with its
-//! user.
+//! user; an agent that acts for a user, with what the user has allowed.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use super::{
     Record, Store,
     client::{fault, unexpected},
+    consent::ConsentRecord,
     family::FamilyRecord,
     item::{Item, from_item, text},
     key,
@@ -15,6 +16,7 @@ use super::{
     session::SessionRecord,
 };
 use crate::core::{
+    audience::Audience,
     error::Fault,
     id::{AccessTokenId, AgentId, FamilyId, SessionId, TypeSafeId},
     subject::Subject,
@@ -27,6 +29,19 @@ pub struct KeyStatus<R> {
     pub record: Option<R>,
     /// Its owner, if it has one.
     pub owner: Option<MembershipRecord>,
+    /// Whether the token was revoked.
+    pub is_revoked: bool,
+}
+
+/// What an access token of a user depends on whose client is an agent.
+#[derive(Debug)]
+pub struct DelegationStatus {
+    /// The user.
+    pub member: Option<MembershipRecord>,
+    /// The agent. It may have expired.
+    pub agent: Option<AgentRecord>,
+    /// What the user has allowed the agent at the API of the token, if that was asked about.
+    pub consent: Option<ConsentRecord>,
     /// Whether the token was revoked.
     pub is_revoked: bool,
 }
@@ -120,17 +135,43 @@ impl Store {
     ) -> Result<KeyStatus<R>, Fault> {
         let owner = owner.map(key::membership);
         let of_keys = [Some(text(id)), owner.clone().map(AttributeValue::S)];
-        let (items, revocation) =
-            self.batch_get(of_keys.into_iter().flatten().collect(), text(token)).await?;
-        let (members, keys): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| {
-            let pk = item.get(key::PK).and_then(|pk| pk.as_s().ok());
-            pk.is_some() && pk == owner.as_ref()
-        });
-        let only = |mut items: Vec<Item>| items.pop();
+        let of_keys = of_keys.into_iter().flatten().collect();
+        let (mut items, revocations) = self.batch_get(of_keys, vec![text(token)]).await?;
+        let owner = owner.and_then(|pk| take(&mut items, &pk));
+        let record = take(&mut items, &id.to_string());
         Ok(KeyStatus {
-            record: only(keys).map(from_item).transpose()?,
-            owner: only(members).map(from_item).transpose()?,
-            is_revoked: revocation.is_some(),
+            record: record.map(from_item).transpose()?,
+            owner: owner.map(from_item).transpose()?,
+            is_revoked: !revocations.is_empty(),
+        })
+    }
+
+    /// Returns what an access token of a user depends on whose client is an agent. `audience` is
+    /// the API, if the user has allowed it.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
+    /// a record is unreadable.
+    pub async fn delegation_status(
+        &self,
+        user_id: &Subject,
+        agent: &AgentId,
+        audience: Option<&Audience>,
+        token: &AccessTokenId,
+    ) -> Result<DelegationStatus, Fault> {
+        let member = key::membership(user_id);
+        let consent = |audience| ConsentRecord::key(user_id, &(*agent).into(), audience);
+        let consent = audience.map(consent);
+        let of_keys = vec![AttributeValue::S(member.clone()), text(agent)];
+        let of_families = [consent.clone().map(AttributeValue::S), Some(text(token))];
+        let of_families = of_families.into_iter().flatten().collect();
+        let (mut of_keys, mut of_families) = self.batch_get(of_keys, of_families).await?;
+        let consent = consent.and_then(|pk| take(&mut of_families, &pk));
+        Ok(DelegationStatus {
+            member: take(&mut of_keys, &member).map(from_item).transpose()?,
+            agent: take(&mut of_keys, &agent.to_string()).map(from_item).transpose()?,
+            consent: consent.map(from_item).transpose()?,
+            is_revoked: !of_families.is_empty(),
         })
     }
 
@@ -140,22 +181,22 @@ impl Store {
         of_keys: AttributeValue,
         of_families: AttributeValue,
     ) -> Result<(Option<Item>, Option<Item>), Fault> {
-        let (mut items, family) = self.batch_get(vec![of_keys], of_families).await?;
-        Ok((items.pop(), family))
+        let (mut keys, mut families) = self.batch_get(vec![of_keys], vec![of_families]).await?;
+        Ok((keys.pop(), families.pop()))
     }
 
-    /// Reads items of `Keys` and one of `Families`, all consistently.
+    /// Reads items of `Keys` and of `Families`, all consistently, in no particular order.
     async fn batch_get(
         &self,
         of_keys: Vec<AttributeValue>,
-        of_families: AttributeValue,
-    ) -> Result<(Vec<Item>, Option<Item>), Fault> {
+        of_families: Vec<AttributeValue>,
+    ) -> Result<(Vec<Item>, Vec<Item>), Fault> {
         const WHAT: &str = "read a token's status";
         let answer = self
             .client
             .batch_get_item()
             .request_items(&self.tables.keys, consistently(of_keys)?)
-            .request_items(&self.tables.families, consistently(vec![of_families])?)
+            .request_items(&self.tables.families, consistently(of_families)?)
             .send()
             .await
             .map_err(fault(WHAT))?;
@@ -167,8 +208,15 @@ impl Store {
         }
         let mut items = answer.responses.unwrap_or_default();
         let mut of_table = |table: &str| items.remove(table).unwrap_or_default();
-        Ok((of_table(&self.tables.keys), of_table(&self.tables.families).pop()))
+        Ok((of_table(&self.tables.keys), of_table(&self.tables.families)))
     }
+}
+
+/// Removes the item with this key, if it was found.
+fn take(items: &mut Vec<Item>, pk: &str) -> Option<Item> {
+    let is_it =
+        |item: &Item| item.get(key::PK).and_then(|pk| pk.as_s().ok()).is_some_and(|it| it == pk);
+    items.iter().position(is_it).map(|at| items.swap_remove(at))
 }
 
 /// Returns a consistent read of these keys.

@@ -25,7 +25,7 @@ use crate::core::{
     audience::ResourceUri,
     clock::Clock,
     error::{Fault, Refusal},
-    id::{FamilyId, OrganizationId, SessionId, UserId},
+    id::{AgentId, FamilyId, OrganizationId, SessionId, UserId},
     method,
     principal::Principal,
     scope::Scopes,
@@ -92,6 +92,7 @@ pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
         user_id = Empty,
         org_id = Empty,
         credential_id = Empty,
+        actor = Empty,
         family = Empty
     )
 }
@@ -109,6 +110,9 @@ pub fn record_principal(principal: &Principal) {
         span.record("org_id", tracing::field::display(organization));
     }
     span.record("credential_id", principal.credential_id.to_string());
+    if let Some(actor) = &principal.actor {
+        record_actor(actor);
+    }
 }
 
 /// Records a caller that authenticated as a client, without a credential that has an id.
@@ -116,6 +120,11 @@ pub fn record_client(user_id: &Subject, organization: &OrganizationId) {
     let span = Span::current();
     span.record("user_id", user_id.to_string());
     span.record("org_id", tracing::field::display(organization));
+}
+
+/// Records the agent that acts for a user.
+pub fn record_actor(agent: &AgentId) {
+    Span::current().record("actor", tracing::field::display(agent));
 }
 
 /// Records an API that authenticated as its resource.

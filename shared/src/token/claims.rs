@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::dpop::Confirmation;
 use crate::core::{
+    actor::Actor,
     epoch::Epoch,
-    id::{AccessTokenId, AgentId, ClientId, FamilyId, OrganizationId, ServiceId},
+    id::{AccessTokenId, AgentId, ClientId, ConsentId, FamilyId, OrganizationId, ServiceId},
     principal::PrincipalKind,
     scope::{ResourceLimits, Scopes},
     subject::{CredentialId, Subject},
@@ -116,6 +117,16 @@ pub struct Claims {
     /// secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_fingerprint: Option<String>,
+    /// The agent that acts for the user (RFC 8693 §4.1). It is the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Actor>,
+    /// The epoch of the agent that is the client of the user. The token ends when the agent begins
+    /// another one.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub client_epoch: Epoch,
+    /// What the user has allowed that agent. The token ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent_id: Option<ConsentId>,
 }
 
 /// The claims of a service token, with which one of our own services calls another.

@@ -7,10 +7,11 @@ use crate::{
     config::{ConfiguredAudience, trust::RuleName},
     context::Context,
     core::{
+        actor::Actor,
         clock::{after, at_most},
         epoch::Epoch,
         error::Fault,
-        id::{self, FamilyId, OrganizationId},
+        id::{self, ConsentId, FamilyId, OrganizationId},
         principal::Principal,
         scope::Scopes,
         secret::Secret,
@@ -40,6 +41,26 @@ pub struct NewAccessToken<'a> {
     pub key: Option<&'a KeyThumbprint>,
     /// The rule that grants it to a workload, or to a client for an identity assertion.
     pub trust_rule: Option<&'a RuleName>,
+    /// The agent that is the client of the user, if one is.
+    pub agent_client: Option<&'a AgentClient>,
+}
+
+/// An agent that is the client of a user.
+#[derive(Debug)]
+pub struct AgentClient {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Why it acts for the user, unless a rule says so.
+    pub delegation: Option<Delegation>,
+}
+
+/// What lets an agent act for a user who has allowed it.
+#[derive(Debug)]
+pub struct Delegation {
+    /// The agent, and those that acted before it.
+    pub actor: Actor,
+    /// What the user has allowed it.
+    pub consent: ConsentId,
 }
 
 impl NewAccessToken<'_> {
@@ -60,6 +81,7 @@ pub fn access_token(
     now: Timestamp,
 ) -> Result<Secret, Fault> {
     let issuer = &context.config.deployment.issuer;
+    let delegation = grant.agent_client.and_then(|client| client.delegation.as_ref());
     sign(
         context,
         grant.audience.algorithm(),
@@ -94,6 +116,9 @@ pub fn access_token(
                     None
                 }
             },
+            act: delegation.map(|delegation| delegation.actor.clone()),
+            client_epoch: grant.agent_client.map(|client| client.epoch).unwrap_or_default(),
+            consent_id: delegation.map(|delegation| delegation.consent),
         },
     )
 }

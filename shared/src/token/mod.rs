@@ -12,4 +12,4 @@ pub mod verify;
 pub mod workload;
 
 pub use claims::{Claims, DownloadClaims, ServiceClaims, TokenClaims};
-pub use issue::NewAccessToken;
+pub use issue::{AgentClient, Delegation, NewAccessToken};

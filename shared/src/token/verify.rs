@@ -60,6 +60,14 @@ fn verify_for<T: TokenClaims>(
     }
 }
 
+/// Reports whether the audience of a verified access token is the issuer, or a resource that is
+/// still configured.
+pub fn is_known_audience(context: &Context, aud: &str) -> bool {
+    let config = &context.config;
+    aud == Claims::audience(&config.deployment.issuer)
+        || config.resources.iter().any(|resource| resource.uri.as_str() == aud)
+}
+
 /// Verifies an access token, but not whether it was revoked.
 ///
 /// # Errors
@@ -76,6 +84,9 @@ pub fn access_token(
     if family_began.is_some_and(|began| !context.keyring.accepts_issued_at(began)) {
         return Err(Refusal::TokenBeforeNotBefore);
     }
+    if claims.act.is_some() || claims.consent_id.is_some() {
+        return if is_of_actor(&claims) { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) };
+    }
     if claims.key_fingerprint.is_some() {
         return if is_of_key(&claims) { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) };
     }
@@ -90,6 +101,20 @@ pub fn access_token(
         (None, None) => claims.sid.is_some() && claims.sub.to_string() != claims.client_id.as_str(),
     };
     if is_consistent { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) }
+}
+
+/// Reports whether claims are those of a token with which an agent acts for a user, and of nothing
+/// else.
+fn is_of_actor(claims: &Claims) -> bool {
+    let is_of_other = claims.agent_id.is_some()
+        || claims.key_fingerprint.is_some()
+        || claims.sid.is_some()
+        || claims.trust_rule.is_some();
+    let actor = claims.act.as_ref().map(|actor| ClientId::from(actor.sub));
+    !is_of_other
+        && claims.consent_id.is_some()
+        && actor.as_ref() == Some(&claims.client_id)
+        && claims.sub.is_possible_user()
 }
 
 /// Reports whether claims are those of a token for which a key was exchanged, and of nothing else.

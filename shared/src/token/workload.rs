@@ -60,10 +60,10 @@ impl<'r, 't> UnverifiedWorkloadToken<'r, 't> {
             return Err(Refusal::TrustTokenMalformed);
         }
         let claims = jwt::unverified_claims(text).ok_or(Refusal::TrustTokenMalformed)?;
-        let first = rules.iter().find(|rule| !rule.disabled && is_issuer(rule, &claims));
+        let first = rules.iter().find(|rule| !rule.is_disabled() && is_issuer(rule, &claims));
         let first = first.ok_or(Refusal::TrustIssuerUnknown)?;
         // A token can name an issuer and a trust domain. Only one of them has signed it.
-        let is_of = |rule: &&TrustRule| !rule.disabled && rule.issuer == first.issuer;
+        let is_of = |rule: &&TrustRule| !rule.is_disabled() && rule.issuer == first.issuer;
         let rules = rules.iter().filter(is_of).collect();
         let algorithm = jwt::unverified_algorithm(text);
         if !algorithm.is_some_and(|algorithm| first.kind.algorithms().contains(&algorithm)) {

@@ -225,9 +225,7 @@ class Organization(TypedDict):
     owner: str | None
 
 
-class Principal(TypedDict):
-    """The caller, after authentication."""
-
+class _Principal(TypedDict):
     credential_id: str
     kind: Literal["agent", "api_key", "cli_token", "external", "message", "runner", "service", "user"]
     metadata: dict[str, Any]
@@ -236,6 +234,12 @@ class Principal(TypedDict):
     resources: dict[str, list[str]]
     scopes: list[str]
     user_id: str
+
+
+class Principal(_Principal, total=False):
+    """The caller, after authentication."""
+
+    actor: str
 
 
 class RenewedAgentSecret(TypedDict):

@@ -70,6 +70,8 @@ class Principal:
     client_id: str | None = None
     org_id: str | None = None
     expires_at: float | None = None
+    actor: str | None = None
+    """The agent that acts for the user whom the caller is."""
     kind: str | None = None
     resources: Mapping[str, Sequence[str]] | None = None
     on_behalf_of: str | None = None
@@ -104,6 +106,7 @@ def _text(value: Any) -> str | None:
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
     expires_at = claims.get("exp")
+    act = claims.get("act")
     return Principal(
         user_id=str(claims["sub"]),
         scopes=tuple((_text(claims.get("scope")) or "").split()),
@@ -111,6 +114,7 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         client_id=_text(claims.get("client_id")),
         org_id=_text(claims.get("org_id")),
         expires_at=float(expires_at) if isinstance(expires_at, int | float) else None,
+        actor=_text(act.get("sub")) if isinstance(act, Mapping) else None,
     )
 
 

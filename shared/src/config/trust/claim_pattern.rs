@@ -181,6 +181,14 @@ impl AcceptedValues {
         self.0.iter().all(ClaimPattern::is_exact)
     }
 
+    /// Reports whether it is known that each value that `other` accepts is one of these.
+    pub fn cover(&self, other: &Self) -> bool {
+        let accepts = |one: &ClaimPattern| {
+            self.0.contains(one) || (one.is_exact() && self.accept_text(one.as_str()))
+        };
+        other.0.iter().all(accepts)
+    }
+
     /// Reports whether there is a value that both accept.
     pub fn overlap(&self, other: &Self) -> bool {
         self.0.iter().any(|one| other.0.iter().any(|other| one.overlaps(other)))

@@ -102,6 +102,13 @@ impl Clauses {
         Self(clauses)
     }
 
+    /// Reports whether every token that meets `other` meets these.
+    pub fn cover(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .all(|(path, values)| other.get(path).is_some_and(|others| values.cover(others)))
+    }
+
     /// Reports whether no token meets both these and `other`.
     pub fn exclude(&self, other: &Self) -> bool {
         self.0

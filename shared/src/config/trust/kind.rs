@@ -79,6 +79,21 @@ const GITHUB_EVENTS: [&str; 7] = [
     "schedule",
     "workflow_dispatch",
 ];
+/// The events of GitHub that anybody can cause, without rights in the repository, and that run with
+/// the rights of the repository. A `workflow_run` follows a workflow that anybody can have caused.
+pub(super) const GITHUB_EVENTS_OF_STRANGERS: [&str; 11] = [
+    "discussion",
+    "discussion_comment",
+    "fork",
+    "gollum",
+    "issue_comment",
+    "issues",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "pull_request_target",
+    "watch",
+    "workflow_run",
+];
 /// The sources of GitLab's pipelines that only members of the project can start. A child pipeline,
 /// whose source is `parent_pipeline`, can be that of a merge request.
 const GITLAB_SOURCES: [&str; 7] =

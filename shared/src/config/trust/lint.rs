@@ -10,7 +10,7 @@ use super::{
     RuleName, SPIFFE, TrustKind, TrustRule,
     claim_pattern::{AcceptedValues, ClaimPattern},
     clause::ClaimPath,
-    kind::{ClaimRequirement, KindCondition},
+    kind::{ClaimRequirement, GITHUB_EVENTS_OF_STRANGERS, KindCondition},
 };
 use crate::{
     config::{Lifetimes, parse},
@@ -55,11 +55,17 @@ pub(super) fn lint(rules: &[TrustRule], lifetimes: &Lifetimes) -> Vec<TrustFindi
     let mut findings = Vec::new();
     let longest = lifetimes.access_token;
     for (at, rule) in rules.iter().enumerate() {
-        let overlapping = rules[..at].iter().filter_map(|earlier| overlap(earlier, rule, longest));
+        let earlier = &rules[..at];
+        let covering = earlier.iter().find(|earlier| covers(earlier, rule));
+        let overlapping = earlier.iter().filter_map(|earlier| overlap(earlier, rule, longest));
+        let of_earlier: Vec<_> = match covering {
+            Some(covering) => vec![never_decides(covering)],
+            None => overlapping.collect(),
+        };
         findings.extend(
             of_rule(rule)
                 .into_iter()
-                .chain(overlapping)
+                .chain(of_earlier)
                 .map(|sentence| TrustFinding { rule: rule.name.clone(), sentence }),
         );
     }
@@ -230,16 +236,21 @@ fn github(rule: &TrustRule, found: &mut Vec<String>) {
                 .into(),
         );
     }
-    if let Some(events) = accepted(rule, &["event_name"])
-        && (!events.are_exact() || events.accept_text("pull_request_target"))
-    {
-        found.push(
-            "event_name must name exact events, and not pull_request_target, which strangers cause, \
-             with rights of the repository"
-                .into(),
-        );
+    if let Some(events) = accepted(rule, &["event_name"]) {
+        found.extend(unsafe_event(events));
     }
     names(rule, &[("actor", "actor_id")], found);
+}
+
+/// Says what is wrong with the events that a rule accepts.
+fn unsafe_event(events: &AcceptedValues) -> Option<String> {
+    if !events.are_exact() {
+        return Some("event_name must name exact events".into());
+    }
+    let event = GITHUB_EVENTS_OF_STRANGERS.into_iter().find(|event| events.accept_text(event))?;
+    Some(format!(
+        "event_name names {event}, which strangers cause, with rights of the repository: remove it"
+    ))
 }
 
 fn gitlab(rule: &TrustRule, found: &mut Vec<String>) {
@@ -393,6 +404,24 @@ fn names(rule: &TrustRule, pairs: &[(&str, &str)], found: &mut Vec<String>) {
             found.push(format!("{name} can change hands: match {id} instead"));
         }
     }
+}
+
+/// Reports whether every token that meets `later` meets `earlier`, which decides about it.
+fn covers(earlier: &TrustRule, later: &TrustRule) -> bool {
+    let are_about_the_same = earlier.name != later.name
+        && earlier.decides()
+        && later.decides()
+        && earlier.issuer == later.issuer
+        && earlier.audience == later.audience;
+    are_about_the_same && earlier.effective_clauses().cover(&later.effective_clauses())
+}
+
+fn never_decides(covering: &TrustRule) -> String {
+    format!(
+        "every token that meets it meets {:?} too, which decides because it is earlier: remove one of \
+         them, or put the rule with more clauses first",
+        covering.name.as_str()
+    )
 }
 
 /// Says that `later` grants what `earlier` does not to a token that meets both. The first decides.

@@ -57,10 +57,8 @@ pub struct TrustRule {
     pub resource: Audience,
     /// The longest lifetime of the granted tokens, if it limits it.
     pub lifetime: Option<SignedDuration>,
-    /// Whether it grants, or only logs what it would grant.
+    /// Whether it grants.
     pub mode: TrustMode,
-    /// Whether it is ignored. What was granted by it ends too.
-    pub disabled: bool,
 }
 
 /// The members of a rule in the file.
@@ -84,8 +82,6 @@ struct TrustRuleMembers {
     lifetime: Option<u32>,
     #[serde(default)]
     mode: TrustMode,
-    #[serde(default)]
-    disabled: bool,
 }
 
 impl TryFrom<TrustRuleMembers> for TrustRule {
@@ -130,7 +126,6 @@ impl TryFrom<TrustRuleMembers> for TrustRule {
             resource: members.resource,
             lifetime: members.lifetime.map(|seconds| SignedDuration::from_secs(seconds.into())),
             mode: members.mode,
-            disabled: members.disabled,
         })
     }
 }
@@ -176,6 +171,8 @@ fn remedy_for_missing_issuer(kind: TrustKind) -> String {
 pub enum TrustMode {
     /// It only logs what it would grant.
     Audit,
+    /// It is ignored. What it has granted has ended too.
+    Disabled,
     /// It grants.
     #[default]
     Enforce,
@@ -260,9 +257,28 @@ impl TrustRule {
         self.kind == TrustKind::IdJag
     }
 
+    /// Returns the client id of the tokens that it grants to workloads.
+    pub fn client_id(&self) -> ClientId {
+        match &self.owner {
+            TrustOwner::Agent(agent) => (*agent).into(),
+            TrustOwner::User { .. } | TrustOwner::Workload { .. } => self.name.client_id(),
+        }
+    }
+
     /// Reports whether it decides about tokens.
     pub fn decides(&self) -> bool {
-        self.mode == TrustMode::Enforce && !self.disabled
+        match self.mode {
+            TrustMode::Enforce => true,
+            TrustMode::Audit | TrustMode::Disabled => false,
+        }
+    }
+
+    /// Reports whether it is ignored.
+    pub fn is_disabled(&self) -> bool {
+        match self.mode {
+            TrustMode::Disabled => true,
+            TrustMode::Audit | TrustMode::Enforce => false,
+        }
     }
 
     /// Reports whether tokens that it granted to `subject` in `organization` are still valid.
@@ -350,5 +366,11 @@ impl super::Config {
     /// Returns the rule `name`, if it still grants.
     pub fn trust_rule(&self, name: &str) -> Option<&TrustRule> {
         self.trust.iter().find(|rule| rule.name.0 == name && rule.decides())
+    }
+
+    /// Reports whether `id` is the client id that a rule gives to workloads that are no agent.
+    pub fn is_workload(&self, id: &ClientId) -> bool {
+        let gives = |rule: &&TrustRule| matches!(rule.owner, TrustOwner::Workload { .. });
+        self.trust.iter().filter(gives).any(|rule| rule.client_id() == *id)
     }
 }

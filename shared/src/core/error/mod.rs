@@ -352,7 +352,7 @@ impl PublicError {
 const INVALID_SUBJECT_TOKEN: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "invalid_request",
-    "The subject_token is not valid: send an API key or a CLI token that works.",
+    "The subject_token is not valid: send an API key, a CLI token or the access token of a user that works.",
 );
 const UNAVAILABLE: PublicError = PublicError::new(
     StatusCode::SERVICE_UNAVAILABLE,

@@ -65,6 +65,14 @@ pub(crate) const SCOPE_RULE: &str = scope_rule!();
 pub(crate) const SCOPE_NOT_GRANTED: &str = scope_not_granted!();
 
 refusals! {
+    /// A token exchange has an `actor_token`.
+    ActorTokenNotSupported => invalid_request(
+        "An actor_token is not supported: the agent that acts authenticates as the client of the request, by client_secret or client_assertion.",
+    ),
+    /// As many agents as possible have acted with the subject token one after another.
+    ActorsTooMany => invalid_request(
+        "Three agents act in the subject_token already, which is the most: send a token in which fewer do.",
+    ),
     /// The client secret is malformed, or is the secret of another agent.
     AgentSecretMalformed => INVALID_CLIENT,
     /// The client secret is wrong.
@@ -203,6 +211,11 @@ refusals! {
     /// The authorization code is malformed, unknown, expired, or issued for another client or
     /// redirect URI.
     CodeWrong => CODE_INVALID,
+    /// The user has not allowed the agent to act for them at this API with these scopes.
+    ConsentMissing => bad_request(
+        "consent_required",
+        "The user has not allowed this agent to act for them with these scopes at this API: ask the user to open the page /apps with the client_id of the agent, and with the same resource and scope.",
+    ),
     /// The user has not allowed this yet, and the client asks that nobody be asked.
     ConsentRequired => bad_request("consent_required", "The user has not allowed this yet: send the request without prompt=none."),
     /// No provider of this deployment recognizes the format of the credential.
@@ -310,17 +323,26 @@ refusals! {
     ExchangeClientNotAllowed => invalid_request(
         "The key is all that authenticates its exchange: send no client credentials, and as client_id at most the id of the key.",
     ),
-    /// The exchange has an actor, or asks for another token than an access token.
+    /// A client that is no agent wants to act for a user whose access token it exchanges.
+    ExchangeClientNotAgent => bad_request(
+        "unauthorized_client",
+        "Only an agent exchanges an access token, to act for its user: an app gets tokens at the authorization endpoint.",
+    ),
+    /// The exchange is of a token of another type, or asks for another token than an access token.
     ExchangeNotSupported => invalid_request(
-        "This exchange is not supported: send the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt, or an API key or a CLI token with urn:ietf:params:oauth:token-type:access_token; no actor_token, and as requested_token_type at most urn:ietf:params:oauth:token-type:access_token.",
+        "This exchange is not supported: send the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt, or an API key, a CLI token or the access token of a user with urn:ietf:params:oauth:token-type:access_token; and as requested_token_type at most urn:ietf:params:oauth:token-type:access_token.",
     ),
     /// The key that is to be exchanged requires signed requests.
     ExchangeSignatureRequired => invalid_request(
         "This key requires signed requests, and a token that is exchanged for it would not: exchange a key without require_signature.",
     ),
-    /// The subject token of the exchange is neither an API key nor a CLI token.
+    /// The subject token of the exchange is neither an API key, a CLI token nor an access token.
     ExchangeTokenNotKey => invalid_request(
-        "The subject_token is neither an API key nor a CLI token: send one of them, or the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt.",
+        "The subject_token is neither an API key, a CLI token nor an access token: send one of them, or the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt.",
+    ),
+    /// The access token with which an agent wants to act for a user is not that of a user.
+    ExchangeTokenNotOfUser => invalid_request(
+        "The subject_token is not the access token of a user: an agent acts only for users.",
     ),
     /// The caller's credential expires, and the new one would outlive it.
     ExpiryEscalation => insufficient_scope(
@@ -364,10 +386,10 @@ refusals! {
     ),
     /// The identity assertion is for another client.
     IdJagClientMismatch => INVALID_WORKLOAD_TOKEN,
-    /// A client presented an identity assertion without authenticating with a key.
+    /// A client presented an identity assertion without authenticating.
     IdJagClientNotConfidential => bad_request(
         "unauthorized_client",
-        "An identity assertion is for clients that authenticate with a key: send client_assertion and client_assertion_type.",
+        "An identity assertion is for clients that authenticate: send client_assertion and client_assertion_type, or the client_secret of an agent.",
     ),
     /// The identity assertion is bound to another key than that of the DPoP proof.
     IdJagKeyMismatch => INVALID_WORKLOAD_TOKEN,
@@ -654,6 +676,12 @@ refusals! {
     SignedReportSignatureMalformed => REPORT_NOT_SIGNED,
     /// The signature of a report of leaked credentials is not that of its body.
     SignedReportSignatureWrong => REPORT_NOT_SIGNED,
+    /// The subject token is bound to a key, and the request has no proof of that key.
+    SubjectTokenBound => invalid_request(
+        "The subject_token is bound to a key: send a proof of that key in the header DPoP.",
+    ),
+    /// The agent that acts for the user is one of `denied`.
+    TokenActorDenied => INVALID_TOKEN,
     /// The token is for another audience, or names none.
     TokenAudienceWrong => INVALID_TOKEN,
     /// The token was issued, or its family granted, before `not_before` of the deployment's secret.
@@ -667,6 +695,8 @@ refusals! {
     ),
     /// The issuer, a time, the user or another claim of the token is missing or invalid.
     TokenClaimsInvalid => INVALID_TOKEN,
+    /// The user has ended what they had allowed the agent that acts for them.
+    TokenConsentEnded => INVALID_TOKEN,
     /// The token has expired.
     TokenExpired => INVALID_TOKEN,
     /// The token is malformed, or its signature is invalid.
@@ -697,15 +727,15 @@ refusals! {
     ToolNotAllowed => insufficient_scope(
         "A tool cannot create CLI tokens: create them in the portal, or after a login with a password.",
     ),
-    /// The request names another client than the agent of the trust rule.
-    TrustAgentMismatch => INVALID_WORKLOAD_TOKEN,
     /// The agent of the trust rule does not exist, or has expired.
     TrustAgentUnknown => INVALID_WORKLOAD_TOKEN,
     /// The token of the workload is for another audience than that of a trust rule, or for several.
     TrustAudienceWrong => INVALID_WORKLOAD_TOKEN,
+    /// The request names another client than the agent of the trust rule, or than the rule itself.
+    TrustClientMismatch => INVALID_WORKLOAD_TOKEN,
     /// A client authenticated that wants to exchange the token of a workload.
     TrustClientNotAllowed => invalid_request(
-        "The token of the workload is all that authenticates it: send no client credentials, and as client_id at most the agent of the trust rule.",
+        "The token of the workload is all that authenticates it: send no client credentials, and as client_id at most the agent of the trust rule, or trust: and the name of a rule without an agent.",
     ),
     /// No trust rule names the issuer of the token.
     TrustIssuerUnknown => INVALID_WORKLOAD_TOKEN,
