@@ -26,7 +26,6 @@ from harness import ROOT, Clock, Harness
 from postern_client import (
     ApiError,
     AsyncSession,
-    Cancelled,
     LockTimeout,
     LoginRequired,
     ServerUnavailable,
@@ -41,7 +40,7 @@ from postern_client import (
     sign_request,
 )
 from postern_client._effects import Runtime
-from postern_client._store import profile
+from postern_client._profile import profile
 
 INVALID_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 WHOAMI = "/v1/auth/whoami"
@@ -268,24 +267,29 @@ def test_ctrl_c_at_a_prompt_leaves_nothing(harness: Harness, home: Path) -> None
         login_with_device(harness.issuer, on_prompt=interrupt)
     with pytest.raises(KeyboardInterrupt):
         login_with_browser(harness.issuer, on_url=interrupt)
-    assert list(home.iterdir()) == []
+    assert [path.name for path in (home / "sessions").iterdir()] == ["default.lock"]
 
 
 def test_a_browser_that_does_not_return_is_not_waited_for_forever(harness: Harness, home: Path, clock: Clock) -> None:
-    with pytest.raises(Cancelled):
+    with pytest.raises(errors.ExpiredToken):
         login_with_browser(harness.issuer, on_url=lambda _: None, _runtime=clock.runtime())
     assert 299 <= sum(clock.waits) <= 301
 
 
-def test_only_the_callback_is_answered(harness: Harness, home: Path) -> None:
+def test_only_the_callback_of_the_login_is_accepted(harness: Harness, home: Path) -> None:
     def browser(url: str) -> None:
         redirect_uri = httpx.URL(url).params["redirect_uri"]
         assert httpx.get(redirect_uri.replace("/callback", "/other")).status_code == 404
         page = httpx.get(f"{redirect_uri}?state=%3Cscript%3E&error=%3Cscript%3E")
-        assert "<script>" not in page.text
+        assert (page.status_code, "<script>" in page.text) == (400, False)
+        assert httpx.get(f"{redirect_uri}?error=access_denied").status_code == 400
+        back = harness.control(consent={"url": url, "decision": "allow"})["consent"]
+        assert httpx.get(back, headers={"Host": "evil.example"}).status_code == 400
+        for _ in range(2):
+            assert httpx.get(back).status_code == 200
 
-    with pytest.raises(errors.InvalidResponse, match="state"):
-        login_with_browser(harness.issuer, on_url=browser)
+    login_with_browser(harness.issuer, on_url=browser).close()
+    assert harness.count("authorization_code") == 1
 
 
 def test_httpx_uses_a_session(harness: Harness, home: Path) -> None:
@@ -324,7 +328,7 @@ def test_an_api_key_is_presented_and_not_renewed(harness: Harness, home: Path) -
         assert session.get(f"{harness.issuer}{WHOAMI}").json()["kind"] == "api_key"
         with pytest.raises(LoginRequired):
             session.renew(session.access_token())
-        assert session.logout() is None
+        assert str(session.logout()).startswith("An API key is not ended by a logout")
     with Session.api_key("pst_ak_made_up", issuer=harness.issuer) as session:
         assert session.get(f"{harness.issuer}{WHOAMI}").status_code == 401
     with Session.api_key("pst_ak_made_up") as session, pytest.raises(LoginRequired, match="issuer"):
@@ -560,11 +564,11 @@ def test_a_refresh_token_in_the_keyring_is_used(harness: Harness, home: Path, mo
     members = stored(home)
     secret = members.pop("refresh_token")
     (home / "sessions" / "default.json").write_text(json.dumps({**members, "storage": "keyring"}), encoding="utf-8")
-    keyring.kept["postern", "default"] = secret
+    keyring.kept["postern", str(home / "sessions" / "default.json")] = secret
     with Session.open() as session:
         assert harness.whoami(session.access_token().value)["kind"] == "user"
         assert "refresh_token" not in stored(home)
-        assert keyring.kept["postern", "default"] not in (secret, None)
+        assert keyring.kept["postern", str(home / "sessions" / "default.json")] not in (secret, None)
         assert session.logout() is None
     assert keyring.kept == {}
     monkeypatch.setitem(sys.modules, "keyring", None)

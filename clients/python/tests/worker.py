@@ -6,12 +6,12 @@ import hashlib
 import os
 import sys
 
-from postern_client import ServerUnavailable, Session, _store
+from postern_client import ServerUnavailable, Session, _lock
 
 
 def main() -> None:
     if os.environ.get("WORKER_WITHOUT_LOCK"):
-        _store._try_lock = lambda descriptor: True
+        _lock.try_lock = lambda descriptor: True
     renewals, log = int(sys.argv[1]), sys.argv[2]
     with Session.open("default") as session, open(log, "a", encoding="utf-8", buffering=1) as file:
         for _ in range(renewals):

@@ -1,4 +1,4 @@
-"""Sign in once, and call APIs without ever seeing a 401: see `Session`.
+"""Log in once, and call APIs without ever seeing a 401: see `Session`.
 
 For servers, `postern_client.verifier` says who calls, with `postern_client.asgi` and `postern_client.fastapi`.
 """

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from postern_client._discovery import check_secure
+from postern_client._discovery import check_request, origin
 from postern_client.signing import sign_request
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _is_refused(status: int, challenges: list[str]) -> bool:
 
 
 def _can_repeat(request: httpx.Request) -> bool:
-    """Reports whether the body is in memory: a stream cannot be sent twice."""
+    """Returns whether the body is in memory: a stream cannot be sent twice."""
     try:
         _ = request.content
     except httpx.RequestNotRead:
@@ -37,7 +37,6 @@ class _Auth(httpx.Auth):
         self._resource, self._scope, self._sign = resource, scope, sign
 
     def _apply(self, request: httpx.Request, token: str) -> None:
-        check_secure(str(request.url), "URL")
         request.headers["Authorization"] = f"Bearer {token}"
         if self._sign:
             target = request.url.raw_path.decode("ascii")
@@ -45,8 +44,10 @@ class _Auth(httpx.Auth):
             request.headers.update(headers)
 
     def _must_repeat(self, request: httpx.Request, response: httpx.Response) -> bool:
+        """Returns whether this API has refused the token. After a redirect, another one answers, without a token."""
+        is_same = origin(str(response.request.url)) == origin(str(request.url))
         challenges = response.headers.get_list("www-authenticate")
-        return _is_refused(response.status_code, challenges) and _can_repeat(request)
+        return is_same and _is_refused(response.status_code, challenges) and _can_repeat(request)
 
 
 class SessionAuth(_Auth):
@@ -60,6 +61,7 @@ class SessionAuth(_Auth):
         self._session = session
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        check_request(str(request.url))
         if self._sign:
             request.read()
         token = self._session.access_token(self._resource, self._scope)
@@ -70,15 +72,21 @@ class SessionAuth(_Auth):
             self._apply(request, token.value)
             yield request
 
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        raise RuntimeError("a Session cannot be the auth of httpx.AsyncClient: use AsyncSession")
+        yield request
+
     def __call__(self, request: Any) -> Any:
         """Adds the token to a request of the library requests."""
+        check_request(request.url)
         token = self._session.access_token(self._resource, self._scope).value
         self._apply_prepared(request, token)
+        authorized = origin(request.url)
 
         def repeat(response: Any, **options: Any) -> Any:
-            challenges = [response.headers.get("www-authenticate", "")]
-            is_bytes = response.request.body is None or isinstance(response.request.body, bytes | str)
-            if not (self._session.can_renew and is_bytes and _is_refused(response.status_code, challenges)):
+            # The library copies this hook to the requests that follow a redirect, which can go to another server.
+            is_same = origin(response.request.url) == authorized and "Authorization" in response.request.headers
+            if not (is_same and self._session.can_renew and _is_repeatable(response)):
                 return response
             renewed = response.request.copy()
             renewed.deregister_hook("response", repeat)
@@ -94,13 +102,19 @@ class SessionAuth(_Auth):
         return request
 
     def _apply_prepared(self, request: Any, token: str) -> None:
-        check_secure(request.url, "URL")
         request.headers["Authorization"] = f"Bearer {token}"
         if self._sign:
             parts = urlsplit(request.url)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             headers = sign_request(token, request.method, target, request.body, content_sha256=True)
             request.headers.update(headers)
+
+
+def _is_repeatable(response: Any) -> bool:
+    """Returns whether a response of the library requests refuses the token, and its request can be sent again."""
+    challenges = [response.headers.get("www-authenticate", "")]
+    body = response.request.body
+    return _is_refused(response.status_code, challenges) and (body is None or isinstance(body, bytes | str))
 
 
 class AsyncSessionAuth(_Auth):
@@ -111,6 +125,7 @@ class AsyncSessionAuth(_Auth):
         self._session = session
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        check_request(str(request.url))
         if self._sign:
             await request.aread()
         token = await self._session.access_token(self._resource, self._scope)
@@ -120,3 +135,7 @@ class AsyncSessionAuth(_Auth):
             token = await self._session.renew(token, self._resource, self._scope)
             self._apply(request, token.value)
             yield request
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        raise RuntimeError("an AsyncSession cannot be the auth of httpx.Client: use Session")
+        yield request

@@ -7,13 +7,12 @@ the effects. Nothing else in the package exists twice for synchronous and asynch
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
+import os
 import random
-import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,43 +20,14 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from postern_client._version import __version__
+from postern_client._mutex import Mutex
+from postern_client._network import Connections, Send, send_async
 
 T = TypeVar("T")
 #: A step of the protocol: yields effects, and returns a result.
 Protocol = Generator[Any, Any, T]
-
-#: The most that is read of an answer.
-MAX_BYTES = 1 << 20
-HEADERS = {"User-Agent": f"postern-client-python/{__version__}", "Accept": "application/json"}
-
-
-@dataclass(frozen=True)
-class Send:
-    """Sends a request. Its result is a `Reply`, or a `Lost`."""
-
-    method: str
-    url: str
-    timeout_s: float
-    form: Mapping[str, str] | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A complete answer."""
-
-    status: int
-    headers: httpx.Headers = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Lost:
-    """No complete answer. `was_sent` says whether the server may have seen the request."""
-
-    cause: str
-    was_sent: bool
+#: How often a task looks whether another one, or a thread, has ended.
+POLL_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,6 +35,13 @@ class Sleep:
     """Waits for some seconds."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Waits for another task or thread."""
+
+    event: threading.Event
 
 
 @dataclass(frozen=True)
@@ -85,12 +62,6 @@ class Complete:
     step: Callable[[], Protocol[Any]]
 
 
-@functools.cache
-def certificates() -> ssl.SSLContext:
-    """Returns the certificates that are trusted. To load them takes longer than a request, so it is done once."""
-    return httpx.create_ssl_context()
-
-
 @dataclass
 class Runtime:
     """Time, randomness and connections, which tests replace."""
@@ -100,36 +71,39 @@ class Runtime:
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = random.random
     transport: httpx.BaseTransport | None = None
-    _client: httpx.Client | None = None
+    _connections: Connections | None = None
     _async_sleep: Callable[[float], Any] = anyio.sleep
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _mutex: Mutex = field(default_factory=Mutex)
     _busy: int = 0
     _is_closing: bool = False
+    _process: int = field(default_factory=os.getpid)
 
-    def client(self) -> httpx.Client:
-        """Returns the client for requests of the protocol. It follows no redirects."""
-        with self._lock:
+    def connections(self) -> Connections:
+        """Returns the connections for requests of the protocol."""
+        self._forget_parent()
+        with self._mutex.lock:
             self._is_closing = self._is_closing and self._busy > 0
-            if self._client is None:
-                options: dict[str, Any] = {"headers": HEADERS, "follow_redirects": False, "verify": certificates()}
-                self._client = httpx.Client(transport=self.transport, **options)
-            return self._client
+            if self._connections is None:
+                self._connections = Connections(self.transport)
+            return self._connections
 
     def close(self) -> None:
         """Closes the connections, once nothing that must be completed needs them."""
-        with self._lock:
+        self._forget_parent()
+        with self._mutex.lock:
             self._is_closing = True
             self._close_if_idle()
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
         """Keeps the connections open meanwhile."""
-        with self._lock:
+        self._forget_parent()
+        with self._mutex.lock:
             self._busy += 1
         try:
             yield
         finally:
-            with self._lock:
+            with self._mutex.lock:
                 self._busy -= 1
                 self._close_if_idle()
 
@@ -143,60 +117,15 @@ class Runtime:
             raise
 
     def _close_if_idle(self) -> None:
-        if self._is_closing and self._busy == 0 and self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._is_closing and self._busy == 0 and self._connections is not None:
+            self._connections.close()
+            self._connections = None
 
-
-def _options(effect: Send) -> dict[str, Any]:
-    data = None if effect.form is None else dict(effect.form)
-    return {"data": data, "headers": dict(effect.headers), "timeout": effect.timeout_s}
-
-
-def _lost(error: httpx.HTTPError, url: str) -> Lost:
-    unsent = isinstance(
-        error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol
-    )
-    timeout = isinstance(error, httpx.TimeoutException)
-    text = "it did not answer in time" if timeout else str(error) or type(error).__name__
-    return Lost(f"{url}: {text}", was_sent=not unsent)
-
-
-class _Body:
-    """Collects the parts of an answer, within a size and a time."""
-
-    def __init__(self, effect: Send) -> None:
-        self.parts = bytearray()
-        self.end = time.monotonic() + effect.timeout_s
-
-    def add(self, part: bytes) -> None:
-        self.parts += part
-        if len(self.parts) > MAX_BYTES:
-            raise httpx.RemoteProtocolError("the answer is too long")
-        if time.monotonic() > self.end:
-            raise httpx.ReadTimeout("the answer did not end in time")
-
-
-def _send(effect: Send, client: httpx.Client) -> Reply | Lost:
-    try:
-        with client.stream(effect.method, effect.url, **_options(effect)) as response:
-            body = _Body(effect)
-            for part in response.iter_bytes():
-                body.add(part)
-            return Reply(response.status_code, response.headers, bytes(body.parts))
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return _lost(error if isinstance(error, httpx.HTTPError) else httpx.UnsupportedProtocol(str(error)), effect.url)
-
-
-async def _send_async(effect: Send, client: httpx.AsyncClient) -> Reply | Lost:
-    try:
-        async with client.stream(effect.method, effect.url, **_options(effect)) as response:
-            body = _Body(effect)
-            async for part in response.aiter_bytes():
-                body.add(part)
-            return Reply(response.status_code, response.headers, bytes(body.parts))
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return _lost(error if isinstance(error, httpx.HTTPError) else httpx.UnsupportedProtocol(str(error)), effect.url)
+    def _forget_parent(self) -> None:
+        """After a fork, leaves the connections and the renewals of the parent to it."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._connections, self._busy, self._is_closing = None, 0, False
 
 
 def _complete(effect: Complete, runtime: Runtime) -> Any:
@@ -248,9 +177,11 @@ def run(protocol: Protocol[T], runtime: Runtime, *, is_thread: bool = False) -> 
 def _execute(effect: Any, runtime: Runtime, is_thread: bool) -> Any:
     match effect:
         case Send():
-            return _send(effect, runtime.client())
+            return runtime.connections().send(effect)
         case Sleep():
             return runtime.sleep(effect.seconds)
+        case Wait():
+            return effect.event.wait()
         case Call():
             return effect.function()
         case Complete() if is_thread:
@@ -280,17 +211,17 @@ async def run_async(protocol: Protocol[T], runtime: Runtime, client: httpx.Async
 async def _execute_async(effect: Any, runtime: Runtime, client: httpx.AsyncClient) -> Any:
     match effect:
         case Send():
-            return await _send_async(effect, client)
+            return await send_async(effect, client)
         case Sleep():
             return await runtime._async_sleep(effect.seconds)
+        case Wait():
+            # An event of anyio cannot be set by another thread.
+            while not effect.event.is_set():  # noqa: ASYNC110
+                await anyio.sleep(POLL_S)
+            return None
         case Call():
             result = effect.function()
             return await result if inspect.isawaitable(result) else result
         case Complete():
             return await anyio.to_thread.run_sync(lambda: _complete(effect, runtime))
     raise TypeError(effect)
-
-
-def async_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """Returns a client for requests of the protocol. It follows no redirects."""
-    return httpx.AsyncClient(transport=transport, headers=HEADERS, follow_redirects=False, verify=certificates())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,10 @@ class McpTools:
 
     scopes: Mapping[str, Sequence[str]]
 
+    def __post_init__(self) -> None:
+        if any(isinstance(needed, str) for needed in self.scopes.values()):
+            raise TypeError("the scopes of a tool must be a list, not text")
+
     def of(self, tool: str) -> list[str]:
         """Returns the scopes that a tool needs."""
         return [scope for pattern, needed in self.scopes.items() if _matches(pattern, tool) for scope in needed]
@@ -25,11 +28,23 @@ class InvalidMessage(ValueError):
 
 
 def _matches(pattern: str, name: str) -> bool:
-    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
-    return re.fullmatch(expression, name, re.DOTALL) is not None
+    """Matches part by part: a regular expression would try all ways to divide a long name."""
+    first, *others = pattern.split("*")
+    if not others:
+        return name == pattern
+    *middle, last = others
+    at, end = len(first), len(name) - len(last)
+    if at > end or not name.startswith(first) or not name.endswith(last):
+        return False
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuses an object with a member twice, which another parser could read differently."""
     members = dict(pairs)
     if len(members) != len(pairs):
@@ -48,7 +63,7 @@ def needed_scopes(tools: McpTools, method: str | None, name: str | None, body: b
     `InvalidMessage`
     """
     try:
-        parsed = json.loads(body, object_pairs_hook=_no_twins)
+        parsed = json.loads(body, object_pairs_hook=_unique_members)
     except (ValueError, RecursionError):
         raise InvalidMessage("The body is not a JSON-RPC message.") from None
     messages = parsed if isinstance(parsed, list) else [parsed]

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from postern_client._token import shown
+from postern_client._text import object_of, shown
 from postern_client.errors import PosternError
 
 T = TypeVar("T")
@@ -61,15 +61,11 @@ class Operation(Generic[T]):
             if self.is_text:
                 return cast(T, response.text)
             return cast(T, response.json() if response.content else None)
-        try:
-            members = response.json()
-        except ValueError:
-            members = None
-        members = members if isinstance(members, dict) else {}
+        members = object_of(response.content) or {}
         error, request_id = members.get("error"), members.get("request_id")
         raise ApiError(
             response.status_code,
-            error if isinstance(error, str) else "unexpected_response",
+            shown(error) or "unexpected_response",
             shown(members.get("error_description")),
-            request_id if isinstance(request_id, str) else None,
+            shown(request_id) or None,
         )

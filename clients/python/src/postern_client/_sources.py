@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-import threading
 from pathlib import Path
 
-from postern_client import _token, _workload
+from postern_client import _token
 from postern_client._discovery import Cache
-from postern_client._effects import Complete, Protocol, Runtime
-from postern_client._store import Entry, SessionFile, Stored
-from postern_client._token import AccessToken, Refused, Tokens, given
-from postern_client.errors import AccessDenied, LockTimeout, LoginRequired, PosternError, ServerUnavailable
+from postern_client._document import Stored, scopes
+from postern_client._effects import Protocol, Runtime
+from postern_client._shared import Shared
+from postern_client._store import SessionFile
+from postern_client._token import AccessToken, Refused, Tokens, given, members_or_error
+from postern_client.errors import LockTimeout, LoginRequired, PosternError, ServerUnavailable
 
-#: How long a server that is away is not asked again, while a token is still valid.
+#: How long a server that failed is not asked again, while a token is still valid.
 PAUSE_S = 5
-JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+#: How often a renewal begins again because another program has replaced the session.
+MOST_BEGINNINGS = 3
 
 
 class TokenSource:
@@ -23,8 +25,9 @@ class TokenSource:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.metadata = Cache()
+        self.metadata = Cache(runtime)
         self._pause_end = 0.0
+        self._renewals: Shared[AccessToken] = Shared()
 
     @property
     def issuer(self) -> str:
@@ -32,9 +35,9 @@ class TokenSource:
         raise NotImplementedError
 
     def fresh(
-        self, resource: str | None, scope: str | None, refused: str | None = None, *, is_urgent: bool = False
+        self, resource: str | None, scope: str | None, refused: str | None = None, *, until_end: bool = False
     ) -> AccessToken | None:
-        """Returns a token that need not be renewed, without a request. `is_urgent`: one that is valid at all."""
+        """Returns a token that need not be renewed, without a request. `until_end`: one that is valid at all."""
         raise NotImplementedError
 
     def renew(self, resource: str | None, scope: str | None, refused: str | None = None) -> Protocol[AccessToken]:
@@ -46,21 +49,41 @@ class TokenSource:
         if fresh := self.fresh(resource, scope, refused):
             return fresh
         is_pausing = self.runtime.monotonic() < self._pause_end
-        if is_pausing and (valid := self.fresh(resource, scope, refused, is_urgent=True)):
+        if is_pausing and (valid := self.fresh(resource, scope, refused, until_end=True)):
             return valid
         try:
-            token: AccessToken = yield Complete(lambda: self.renew(resource, scope, refused))
+            return (yield from self._renewed(resource, scope, refused))
         except (LockTimeout, ServerUnavailable):
-            valid = self.fresh(resource, scope, refused, is_urgent=True)
+            valid = self.fresh(resource, scope, refused, until_end=True)
             if valid is None:
                 raise
             self._pause_end = self.runtime.monotonic() + PAUSE_S
             return valid
-        return token
+
+    def _renewed(self, resource: str | None, scope: str | None, refused: str | None) -> Protocol[AccessToken]:
+        """Renews a token, once for all threads and tasks that need it now."""
+        key = resource, scopes(scope)
+        while True:
+            token = yield from self._renewals.run(key, lambda: self.renew(resource, scope, refused), is_completed=True)
+            # The renewal of another caller can return the token that was refused to this one.
+            if token.value != refused:
+                return token
 
     def logout(self) -> Protocol[str | None]:
-        """Ends the session. Returns a warning if the server could not be reached."""
+        """Ends the session. Returns a warning if the server may still accept its tokens."""
         raise NotImplementedError
+
+    def _revoke(self, url: str, tokens: list[str], headers: dict[str, str], client_id: str | None) -> Protocol[None]:
+        """Revokes tokens (RFC 7009)."""
+        for token in tokens:
+            form = given(token=token, client_id=client_id)
+            response = yield from _token.attempt("POST", url, self.runtime, form, headers)
+            if response.status != 200:
+                members_or_error(response, url)
+
+
+def still_accepted(error: PosternError) -> str:
+    return f"The session is deleted here, but the server may accept its tokens until they expire: {error}"
 
 
 class StoredSource(TokenSource):
@@ -75,176 +98,90 @@ class StoredSource(TokenSource):
         return self.file.read().issuer
 
     def fresh(
-        self, resource: str | None, scope: str | None, refused: str | None = None, *, is_urgent: bool = False
+        self, resource: str | None, scope: str | None, refused: str | None = None, *, until_end: bool = False
     ) -> AccessToken | None:
-        return self.file.read().fresh(resource, scope, self.runtime.now(), refused, is_urgent=is_urgent)
+        return self.file.read().fresh(resource, scope, self.runtime.now(), refused, until_end=until_end)
 
     def renew(self, resource: str | None, scope: str | None, refused: str | None = None) -> Protocol[AccessToken]:
-        metadata = yield from self.metadata.get(self.file.read().issuer, self.runtime)
-        url = metadata.endpoint("token_endpoint")
-        with self.file.lock(self.runtime):
-            stored = self.file.read()
-            # Another process may have renewed it while this one waited for the lock.
-            if fresh := stored.fresh(resource, scope, self.runtime.now(), refused):
-                return fresh
-            try:
-                tokens = yield from self._refresh(stored, url, resource, scope)
-            except Refused as refusal:
-                ended = self.file.login_required("The server has ended the session")
-                raise refusal.for_caller(url, ended) from None
-            self.file.write(stored.renewed(resource, scope, tokens, self.runtime.now()))
-            return tokens.access
+        for _ in range(MOST_BEGINNINGS):
+            expected = self.file.read()
+            # Before the lock, for which others wait.
+            metadata = yield from self.metadata.get(expected.issuer)
+            url = metadata.endpoint("token_endpoint")
+            with self.file.lock(self.runtime):
+                stored = self.file.read()
+                # Another process may have renewed it while this one waited for the lock.
+                if fresh := stored.fresh(resource, scope, self.runtime.now(), refused):
+                    return fresh
+                # A refresh token goes only to the server that issued it.
+                if stored.client != expected.client:
+                    continue
+                if tokens := (yield from self._refresh(stored, url, resource, scope)):
+                    return tokens.access
+        raise self.file.login_required("Other programs keep replacing the session")
 
-    def _refresh(self, stored: Stored, url: str, resource: str | None, scope: str | None) -> Protocol[Tokens]:
-        """Spends the refresh token. If another program has replaced it without the lock, spends the new one."""
-        sent = stored.refresh_token
+    def _refresh(self, stored: Stored, url: str, resource: str | None, scope: str | None) -> Protocol[Tokens | None]:
+        """Spends the refresh token and stores the new one. Returns nothing if another program replaced it."""
+        sent = self.file.refresh_token(stored)
         if sent is None:
             raise self.file.login_required("The session has ended, and the server gave no refresh token")
-        for _ in range(2):
-            form = given(
-                grant_type="refresh_token",
-                refresh_token=sent,
-                client_id=stored.client_id,
-                resource=resource,
-                scope=scope,
-            )
+        form = given(
+            grant_type="refresh_token", refresh_token=sent, client_id=stored.client_id, resource=resource, scope=scope
+        )
+        # If the file cannot be written, no token is spent.
+        with self.file.replacement() as replacement:
             try:
                 tokens = yield from _token.request_tokens(url, form, self.runtime, scope=scope or stored.scope)
             except Refused as refusal:
-                current = self.file.read().refresh_token
-                if refusal.error != "invalid_grant" or current is None or current == sent:
-                    raise
-                sent = current
-                continue
-            return Tokens(tokens.access, tokens.obtained_at, tokens.refresh_token or sent)
-        raise self.file.login_required("Another program changes the session without the lock")
+                current = self.file.read()
+                is_replaced = current.client != stored.client or self.file.refresh_token(current) != sent
+                if refusal.error == "invalid_grant" and is_replaced:
+                    return None
+                raise refusal.for_caller(url, self.file.login_required("The server has ended the session")) from None
+            replacement.write(stored.renewed(resource, scope, tokens, self.runtime.now()))
+            return tokens
 
     def logout(self) -> Protocol[str | None]:
-        with self.file.lock(self.runtime):
+        for _ in range(MOST_BEGINNINGS):
             if not self.file.path.exists():
                 return None
-            warning = None
-            try:
-                stored = self.file.read()
-                yield from self._revoke(stored)
-            except PosternError as error:
-                warning = (
-                    "The session is deleted here, but the server may still accept its tokens until they expire, "
-                    f"because they could not be revoked: {error}"
-                )
-            self.file.delete()
-            return warning
+            expected, url, problem = yield from self._revocation()
+            with self.file.lock(self.runtime):
+                stored = self._readable()
+                # Tokens go only to the server that issued them.
+                if stored is not None and (expected is None or stored.client != expected.client):
+                    continue
+                if stored is not None and url is not None:
+                    problem = yield from self._end(stored, url)
+                self.file.delete()
+                return None if problem is None else still_accepted(problem)
+        raise self.file.login_required("Other programs keep replacing the session")
 
-    def _revoke(self, stored: Stored) -> Protocol[None]:
-        """Revokes the refresh token, or else the access tokens (RFC 7009)."""
-        tokens = [stored.refresh_token] if stored.refresh_token else [entry.access.value for entry in stored.entries]
-        metadata = yield from self.metadata.get(stored.issuer, self.runtime)
-        url = metadata.endpoint("revocation_endpoint")
-        for token in tokens:
-            form = given(token=token, client_id=stored.client_id)
-            reply = yield from _token.attempt("POST", url, self.runtime, form)
-            if reply.status != 200:
-                try:
-                    _token.members_of(reply, url)
-                except Refused as refusal:
-                    raise refusal.for_caller(url) from None
+    def _readable(self) -> Stored | None:
+        try:
+            return self.file.read()
+        except PosternError:
+            return None
 
+    def _revocation(self) -> Protocol[tuple[Stored | None, str | None, PosternError | None]]:
+        """Returns the session, and where its tokens are revoked, or why they cannot be."""
+        stored: Stored | None = None
+        try:
+            stored = self.file.read()
+            metadata = yield from self.metadata.get(stored.issuer)
+            return stored, metadata.endpoint("revocation_endpoint"), None
+        except PosternError as error:
+            return stored, None, error
 
-class MemorySource(TokenSource):
-    """A session that can be obtained again at any time, so nothing of it is stored."""
-
-    def __init__(self, runtime: Runtime, issuer: str, resource: str | None, scope: str | None) -> None:
-        super().__init__(runtime)
-        self._issuer = issuer
-        self._resource, self._scope = resource, scope
-        self._entries: tuple[Entry, ...] = ()
-        self._lock = threading.Lock()
-
-    @property
-    def issuer(self) -> str:
-        return self._issuer
-
-    def _state(self) -> Stored:
-        return Stored(self._issuer, "", "file", None, None, self._entries)
-
-    def fresh(
-        self, resource: str | None, scope: str | None, refused: str | None = None, *, is_urgent: bool = False
-    ) -> AccessToken | None:
-        resource, scope = resource or self._resource, scope or self._scope
-        return self._state().fresh(resource, scope, self.runtime.now(), refused, is_urgent=is_urgent)
-
-    def renew(self, resource: str | None, scope: str | None, refused: str | None = None) -> Protocol[AccessToken]:
-        resource, scope = resource or self._resource, scope or self._scope
-        with self._lock:
-            if fresh := self.fresh(resource, scope, refused):
-                return fresh
-            metadata = yield from self.metadata.get(self._issuer, self.runtime)
-            url = metadata.endpoint("token_endpoint")
-            try:
-                tokens = yield from self.obtain(url, resource, scope)
-            except Refused as refusal:
-                denied = AccessDenied(
-                    f"The server refused the token of this workload: {refusal.description}".rstrip(": ")
-                )
-                raise refusal.for_caller(url, denied) from None
-            self._entries = self._state().renewed(resource, scope, tokens, self.runtime.now()).entries
-            return tokens.access
-
-    def obtain(self, url: str, resource: str | None, scope: str | None) -> Protocol[Tokens]:
-        """Requests a token."""
-        raise NotImplementedError
-
-    def logout(self) -> Protocol[str | None]:
-        self._entries = ()
+    def _end(self, stored: Stored, url: str) -> Protocol[PosternError | None]:
+        """Revokes the refresh token, or else the access tokens. Returns why that was not possible."""
+        try:
+            refresh_token = self.file.refresh_token(stored)
+            tokens = [refresh_token] if refresh_token else [entry.access.value for entry in stored.entries]
+            yield from self._revoke(url, tokens, {}, stored.client_id)
+        except PosternError as error:
+            return error
         return None
-        yield
-
-
-class ClientCredentialsSource(MemorySource):
-    """A program with an id and a secret of its own."""
-
-    def __init__(
-        self, runtime: Runtime, issuer: str, resource: str | None, scope: str | None, client_id: str, client_secret: str
-    ) -> None:
-        super().__init__(runtime, issuer, resource, scope)
-        self._basic = _token.basic(client_id, client_secret)
-
-    def obtain(self, url: str, resource: str | None, scope: str | None) -> Protocol[Tokens]:
-        form = given(grant_type="client_credentials", resource=resource, scope=scope)
-        headers = {"Authorization": self._basic}
-        return (yield from _token.request_tokens(url, form, self.runtime, scope=scope, headers=headers))
-
-
-class FederationSource(MemorySource):
-    """A workload that exchanges a token of the place where it runs (RFC 7523)."""
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        issuer: str,
-        resource: str | None,
-        scope: str | None,
-        workload: _workload.Source,
-        audience: str | None,
-        client_id: str | None,
-    ) -> None:
-        super().__init__(runtime, issuer, resource, scope)
-        self._workload, self._audience, self._client_id = workload, audience or issuer, client_id
-
-    def obtain(self, url: str, resource: str | None, scope: str | None) -> Protocol[Tokens]:
-        assertions: list[str] = []
-
-        def form() -> Protocol[dict[str, str]]:
-            assertion = yield from self._workload.fetch(self._audience, self.runtime)
-            assertions.append(assertion)
-            return given(
-                grant_type=JWT_BEARER, assertion=assertion, client_id=self._client_id, resource=resource, scope=scope
-            )
-
-        repeats_lost = self._workload.is_renewable
-        tokens = yield from _token.request_tokens(url, form, self.runtime, scope=scope, repeats_lost=repeats_lost)
-        self._workload.spent(assertions[-1])
-        return tokens
 
 
 class ApiKeySource(TokenSource):
@@ -262,7 +199,7 @@ class ApiKeySource(TokenSource):
         return self._issuer
 
     def fresh(
-        self, resource: str | None, scope: str | None, refused: str | None = None, *, is_urgent: bool = False
+        self, resource: str | None, scope: str | None, refused: str | None = None, *, until_end: bool = False
     ) -> AccessToken | None:
         return None if self._token.value == refused else self._token
 
@@ -271,7 +208,7 @@ class ApiKeySource(TokenSource):
         yield
 
     def logout(self) -> Protocol[str | None]:
-        return None
+        return "An API key is not ended by a logout: delete it if nothing uses it any more."
         yield
 
 

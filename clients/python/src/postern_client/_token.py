@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote_plus
 
-from postern_client._effects import Lost, Protocol, Reply, Runtime, Send, Sleep
+from postern_client._effects import Protocol, Runtime, Sleep
+from postern_client._network import Lost, Response, Send
+from postern_client._text import object_of, shown
 from postern_client.errors import (
     AccessDenied,
     ExpiredToken,
@@ -57,7 +58,7 @@ class AccessToken:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A successful answer of the token endpoint."""
+    """A successful response of the token endpoint."""
 
     access: AccessToken
     obtained_at: float
@@ -79,7 +80,7 @@ class Refused(Exception):
         kind = CODES.get(self.error)
         said = f" {self.description}" if self.description else ""
         if kind is None:
-            return InvalidResponse(f"{url} answered {self.status} {self.error}.{said}".rstrip())
+            return InvalidResponse(f"{url} responded with status {self.status} {self.error}.{said}".rstrip())
         return kind(f"The server refused the request: {self.error}.{said}".rstrip())
 
 
@@ -94,118 +95,150 @@ def attempt(
     form: Form | None = None,
     headers: Mapping[str, str] | None = None,
     *,
-    repeats_lost: bool = True,
-) -> Protocol[Reply]:
-    """Sends a request, up to three times. Returns an answer below 500 that is not 429.
+    is_single_use: bool = False,
+) -> Protocol[Response]:
+    """Sends a request, up to three times. Returns a response below 500 that is not 429.
 
-    `form` can be a step that makes another form for each attempt. `repeats_lost` says whether a request that the
-    server may have handled can be sent again.
+    `form` can be a step that makes another form for each attempt. `is_single_use`: the request has a code or a token
+    that works once, so it is not repeated if the server may have handled it.
     """
     begun = runtime.monotonic()
     for tries in range(len(WAITS_S) + 1):
         sent = (yield from form()) if callable(form) else form
-        reply: Reply | Lost = yield Send(method, url, ATTEMPT_S, sent, headers or {})
+        response = yield from _send(Send(method, url, ATTEMPT_S, sent, headers or {}), runtime)
+        if isinstance(response, Response) and response.status < 500 and response.status != 429:
+            return response
         wait_s = None if tries == len(WAITS_S) else WAITS_S[tries] * (0.5 + runtime.random())
-        match reply:
-            case Lost():
-                problem = f"The server cannot be reached: {reply.cause}. The session is kept: try again."
-                if reply.was_sent and not repeats_lost:
-                    wait_s = None
-            case Reply() if reply.status == 429:
-                text = reply.headers.get("retry-after", "")
-                after = float(text) if text.isascii() and text.isdigit() else None
-                when = f"in {text} seconds" if after is not None else "later"
-                problem = f"{url} refuses more requests for now (429). The session is kept: try again {when}."
-                # Without Retry-After, the usual waits would only make it worse.
-                wait_s = after if wait_s is not None and after is not None and after <= LONGEST_RETRY_AFTER_S else None
-            case Reply() if reply.status >= 500:
-                problem = f"{url} was answered with {reply.status}. The session is kept: try again."
-            case Reply():
-                return reply
+        if wait_s is not None:
+            wait_s = _wait_of(response, wait_s, is_single_use)
         if wait_s is None or runtime.monotonic() - begun + wait_s > LAST_BEGIN_S:
             break
         yield Sleep(wait_s)
-    raise ServerUnavailable(problem)
+        # The process may have been stopped for longer.
+        if runtime.monotonic() - begun > LAST_BEGIN_S:
+            break
+    raise ServerUnavailable(f"{_problem(response, url)} Try again{_when(response)}.")
+
+
+def _send(request: Send, runtime: Runtime) -> Protocol[Response | Lost]:
+    """Sends a request once. A token expires after the seconds that follow this moment."""
+    sent_at = runtime.now()
+    response: Response | Lost = yield request
+    return replace(response, sent_at=sent_at) if isinstance(response, Response) else response
+
+
+def _retry_after(response: Response | Lost) -> float | None:
+    """Returns the seconds after which the server asks to try again."""
+    text = response.headers.get("retry-after", "") if isinstance(response, Response) else ""
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _wait_of(response: Response | Lost, wait_s: float, is_single_use: bool) -> float | None:
+    """Returns how long to wait before the next attempt, or nothing if there must be none."""
+    if isinstance(response, Lost):
+        return None if response.was_sent and is_single_use else wait_s
+    if response.status == 429:
+        # Without Retry-After, the usual waits would only make it worse.
+        after = _retry_after(response)
+        return after if after is not None and after <= LONGEST_RETRY_AFTER_S else None
+    return None if is_single_use else wait_s
+
+
+def _problem(response: Response | Lost, url: str) -> str:
+    if isinstance(response, Lost):
+        return f"The server cannot be reached: {response.cause}."
+    if response.status == 429:
+        return f"{url} refuses more requests for now (429)."
+    return f"{url} failed with status {response.status}."
+
+
+def _when(response: Response | Lost) -> str:
+    after = _retry_after(response)
+    return "" if after is None else f" in {after:.0f} seconds"
 
 
 def attempt_once(
-    method: str, url: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
-) -> Protocol[Reply]:
+    method: str,
+    url: str,
+    runtime: Runtime,
+    form: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Protocol[Response]:
     """Sends a request once, for a caller that comes back later by itself."""
-    reply: Reply | Lost = yield Send(method, url, ATTEMPT_S, form, headers or {})
-    if isinstance(reply, Lost):
-        raise ServerUnavailable(f"The server cannot be reached: {reply.cause}.")
-    if reply.status == 429 or reply.status >= 500:
-        raise ServerUnavailable(f"{url} was answered with {reply.status}.")
-    return reply
+    response = yield from _send(Send(method, url, ATTEMPT_S, form, headers or {}), runtime)
+    if isinstance(response, Lost) or response.status == 429 or response.status >= 500:
+        raise ServerUnavailable(_problem(response, url))
+    return response
 
 
-def shown(text: Any) -> str:
-    """Returns text of a server as it can be shown on a terminal."""
-    return "".join(character for character in text if character.isprintable())[:300] if isinstance(text, str) else ""
-
-
-def members_of(reply: Reply, url: str) -> dict[str, Any]:
-    """Returns the JSON object of a successful answer.
+def members_of(response: Response, url: str) -> dict[str, Any]:
+    """Returns the JSON object of a successful response.
 
     # Errors
 
     `Refused` for an error of the protocol, `invalid_response` for anything else.
     """
-    try:
-        members = json.loads(reply.body)
-    except ValueError:
-        members = None
-    is_error = isinstance(members, dict) and isinstance(members.get("error"), str)
-    if 400 <= reply.status < 500 and isinstance(members, dict) and is_error:
-        raise Refused(members["error"], shown(members.get("error_description")), reply.status)
-    if reply.status != 200:
-        raise InvalidResponse(f"{url} answered {reply.status}, which this protocol does not know: check the issuer.")
-    if not isinstance(members, dict):
+    members = object_of(response.body)
+    error = members.get("error") if members is not None else None
+    if 400 <= response.status < 500 and members is not None and isinstance(error, str):
+        raise Refused(shown(error), shown(members.get("error_description")), response.status)
+    if response.status != 200:
+        raise InvalidResponse(
+            f"{url} responded with status {response.status}, which this protocol does not have: check the issuer."
+        )
+    if members is None:
         raise InvalidResponse(f"{url} did not return a JSON object: check the issuer.")
     return members
+
+
+def members_or_error(response: Response, url: str) -> dict[str, Any]:
+    """Returns the JSON object of a successful response; every refusal is an error of the package."""
+    try:
+        return members_of(response, url)
+    except Refused as refusal:
+        raise refusal.for_caller(url) from None
 
 
 def text_of(members: Mapping[str, Any], name: str, url: str) -> str:
     """Returns a member that must be text."""
     value = members.get(name)
     if not isinstance(value, str) or not value:
-        raise InvalidResponse(f"The answer of {url} has no {name}: the server does not follow the protocol.")
+        raise InvalidResponse(f"The response of {url} has no {name}: the server does not follow the protocol.")
     return value
 
 
-def seconds_of(members: Mapping[str, Any], name: str, default: int, url: str) -> int:
-    """Returns a member that is a number of seconds, or digits."""
+def seconds_of(members: Mapping[str, Any], name: str, default: int | None, url: str) -> int:
+    """Returns a member that is a number of seconds, or digits. Without a default, it is required."""
     value = members.get(name)
-    if value is None:
+    if value is None and default is not None:
         return default
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e10:
-        raise InvalidResponse(f"The answer of {url} has a {name} that is not a number of seconds.")
+        raise InvalidResponse(f"The response of {url} has a {name} that is not a number of seconds.")
     return int(value)
 
 
-def tokens_of(members: Mapping[str, Any], now: float, scope: str | None, url: str) -> Tokens:
-    """Returns the tokens of an answer. `scope` is what was requested."""
+def tokens_of(members: Mapping[str, Any], sent_at: float, scope: str | None, url: str) -> Tokens:
+    """Returns the tokens of a response. `scope` is what was requested."""
     value = text_of(members, "access_token", url)
     kind = text_of(members, "token_type", url)
     if kind.lower() != "bearer":
-        raise InvalidResponse(f"The answer of {url} has the token_type {kind!r}: only Bearer is supported.")
+        raise InvalidResponse(f"The response of {url} has the token_type {shown(kind)}: only Bearer is supported.")
     life_s = seconds_of(members, "expires_in", UNKNOWN_LIFE_S, url)
     granted = members.get("scope")
     refresh = members.get("refresh_token")
-    obtained_at = int(now)
+    obtained_at = int(sent_at)
     access = AccessToken(value, obtained_at + life_s, granted if isinstance(granted, str) else scope, "Bearer")
     return Tokens(access, obtained_at, refresh if isinstance(refresh, str) and refresh else None)
 
 
-def is_fresh(obtained_at: float, expires_at: float, now: float, *, is_urgent: bool = False) -> bool:
-    """Reports whether a token need not be renewed yet. If the clock went back, nothing is known about its age.
+def is_fresh(obtained_at: float, expires_at: float, now: float, *, until_end: bool = False) -> bool:
+    """Returns whether a token need not be renewed yet. If the clock went back, nothing is known about its age.
 
-    `is_urgent`: the token cannot be renewed at the moment, so it is used to its end.
+    `until_end`: the token cannot be renewed now, so it is used until it expires.
     """
-    ahead = 0 if is_urgent else min(RENEW_AHEAD_S, RENEW_AHEAD_PART * (expires_at - obtained_at))
+    ahead = 0 if until_end else min(RENEW_AHEAD_S, RENEW_AHEAD_PART * (expires_at - obtained_at))
     return obtained_at <= now + 1 and now < expires_at - ahead
 
 
@@ -222,7 +255,7 @@ def request_tokens(
     *,
     scope: str | None,
     headers: Mapping[str, str] | None = None,
-    repeats_lost: bool = True,
+    is_single_use: bool = False,
 ) -> Protocol[Tokens]:
     """Sends a grant to the token endpoint. `scope` is what it requests.
 
@@ -230,8 +263,8 @@ def request_tokens(
 
     `Refused`, `server_unavailable`, `invalid_response`.
     """
-    reply = yield from attempt("POST", url, runtime, form, headers, repeats_lost=repeats_lost)
-    return tokens_of(members_of(reply, url), runtime.now(), scope, url)
+    response = yield from attempt("POST", url, runtime, form, headers, is_single_use=is_single_use)
+    return tokens_of(members_of(response, url), response.sent_at, scope, url)
 
 
 def given(**parameters: str | None) -> dict[str, str]:

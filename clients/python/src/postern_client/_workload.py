@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,8 @@ from urllib.parse import urlencode
 
 from postern_client import _discovery, _token
 from postern_client._effects import Call, Protocol, Runtime
-from postern_client.errors import PosternError, WorkloadTokenUnavailable
+from postern_client._text import object_of
+from postern_client.errors import WorkloadTokenUnavailable
 
 SourceName = Literal["github", "gitlab", "kubernetes", "aws", "file"]
 KUBERNETES_FILE = "/var/run/secrets/tokens/postern"
@@ -29,7 +29,7 @@ class Source:
         raise NotImplementedError
 
     def spent(self, token: str) -> None:
-        """Is told which token the server has accepted."""
+        """Called with the token that the server has accepted."""
 
 
 class GitHub(Source):
@@ -44,14 +44,8 @@ class GitHub(Source):
         _discovery.check_secure(url, "ACTIONS_ID_TOKEN_REQUEST_URL")
         address = f"{url}{'&' if '?' in url else '?'}{urlencode({'audience': audience})}"
         headers = {"Authorization": f"bearer {bearer}"}
-        try:
-            reply = yield from _token.attempt("GET", address, runtime, headers=headers)
-        except PosternError as error:
-            raise WorkloadTokenUnavailable(f"GitHub gave no token for this job: {error}") from None
-        try:
-            value = json.loads(reply.body).get("value")
-        except (ValueError, AttributeError):
-            value = None
+        reply = yield from _token.attempt("GET", address, runtime, headers=headers)
+        value = (object_of(reply.body) or {}).get("value")
         if reply.status != 200 or not isinstance(value, str):
             raise WorkloadTokenUnavailable(
                 f"GitHub gave no token for this job (status {reply.status}): check `permissions: id-token: write`."
@@ -89,7 +83,7 @@ class Kept(Source):
 def _from_variable(variable: str) -> Kept:
     def read(audience: str) -> str:
         token = os.environ.get(variable)
-        if token is None:
+        if not token:
             raise WorkloadTokenUnavailable(
                 f"There is no variable {variable}: add `id_tokens: {{{variable}: {{aud: {audience}}}}}` to the job."
             )

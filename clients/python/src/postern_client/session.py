@@ -7,19 +7,20 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
-import anyio
 import httpx
 
-from postern_client import _sources, _workload
+from postern_client import _memory, _sources, _workload
 from postern_client._auth import AsyncSessionAuth, SessionAuth
-from postern_client._effects import HEADERS, Complete, Protocol, Runtime, async_client, certificates, run, run_async
-from postern_client._login import DevicePrompt, Login, open_browser, print_prompt
+from postern_client._effects import Complete, Protocol, Runtime, run, run_async
+from postern_client._login import DevicePrompt, Login, open_browser, open_browser_async, print_prompt
+from postern_client._network import AGENT, async_client, client
 from postern_client._operation import Operation
 from postern_client._store import SessionFile
+from postern_client._text import shown
 from postern_client._token import AccessToken
+from postern_client.errors import ServerUnavailable
 
 T = TypeVar("T")
-AGENT = {"User-Agent": HEADERS["User-Agent"]}
 SessionType = TypeVar("SessionType", bound="_Session")
 
 
@@ -69,7 +70,7 @@ class _Session:
     ) -> SessionType:
         """Returns a session of a program with a secret, such as an agent. Nothing is stored."""
         runtime = _runtime or Runtime()
-        return cls(_sources.ClientCredentialsSource(runtime, issuer, resource, scope, client_id, client_secret))
+        return cls(_memory.ClientCredentialsSource(runtime, issuer, resource, scope, client_id, client_secret))
 
     @classmethod
     def federation(
@@ -95,7 +96,7 @@ class _Session:
         """
         workload = _workload.source(from_, token_variable, token_file)
         runtime = _runtime or Runtime()
-        return cls(_sources.FederationSource(runtime, issuer, resource, scope, workload, audience, client_id))
+        return cls(_memory.FederationSource(runtime, issuer, resource, scope, workload, audience, client_id))
 
     @classmethod
     def api_key(
@@ -110,7 +111,7 @@ class _Session:
 
         # Errors
 
-        `login_required` if nobody has signed in.
+        `login_required` if nobody has logged in.
         """
         return self._source.issuer
 
@@ -131,6 +132,13 @@ class _Session:
 
     def __reduce__(self) -> Any:
         raise TypeError("a session cannot be pickled or copied: open it again in the other process")
+
+
+def _unreachable(error: httpx.TransportError) -> ServerUnavailable:
+    """Returns the error of a request that got no response. Its query can contain secrets."""
+    is_late = isinstance(error, httpx.TimeoutException)
+    cause = "it did not respond in time" if is_late else shown(str(error)) or type(error).__name__
+    return ServerUnavailable(f"{error.request.url.copy_with(query=None)} cannot be reached: {cause}. Try again.")
 
 
 def _value(refused: AccessToken | str) -> str:
@@ -169,9 +177,18 @@ class Session(_Session):
         sign: bool = False,
         **options: Any,
     ) -> httpx.Response:
-        """Sends a request with the token. Redirects are not followed, because the token is for this API."""
+        """Sends a request with the token. Redirects are not followed, because the token is for this API.
+
+        # Errors
+
+        Those of `access_token`, `insecure_issuer` for a URL without https, `server_unavailable` if there is no
+        response.
+        """
         auth = self.auth(resource, scope, sign=sign)
-        return self._requests().request(method, url, auth=auth, **options)
+        try:
+            return self._requests().request(method, url, auth=auth, **options)
+        except httpx.TransportError as error:
+            raise _unreachable(error) from error
 
     def get(self, url: str, **options: Any) -> httpx.Response:
         """Sends a GET request with the token."""
@@ -192,9 +209,10 @@ class Session(_Session):
         return operation.result(response)
 
     def logout(self) -> str | None:
-        """Revokes the session at the server and deletes its file, in this order.
+        """Revokes the tokens of the session at the server, and deletes them here.
 
-        If the server cannot be reached, the file is deleted anyway, and a warning is returned.
+        If the server cannot be reached, they are deleted anyway, and a warning is returned. An API key cannot be
+        ended like this, which is a warning, too.
         """
         return run(self._logout_steps(), self._runtime)
 
@@ -215,20 +233,19 @@ class Session(_Session):
 
     def _requests(self) -> httpx.Client:
         if self._http is None:
-            self._http = httpx.Client(headers=AGENT, follow_redirects=False, verify=certificates())
-        client: httpx.Client = self._http
-        return client
+            self._http = client(AGENT)
+        http: httpx.Client = self._http
+        return http
 
 
 class AsyncSession(_Session):
     """A session for asynchronous programs, on asyncio and trio."""
 
-    __slots__ = ("_protocol_http", "_waiting")
+    __slots__ = ("_protocol_http",)
 
     def __init__(self, source: _sources.TokenSource) -> None:
         super().__init__(source)
         self._protocol_http: httpx.AsyncClient | None = None
-        self._waiting: anyio.Lock | None = None
 
     async def access_token(self, resource: str | None = None, scope: str | None = None) -> AccessToken:
         """Returns a token that is valid now, and renews it ahead of its end: see `Session.access_token`."""
@@ -241,13 +258,7 @@ class AsyncSession(_Session):
         return await self._token(resource, scope, _value(refused))
 
     async def _token(self, resource: str | None, scope: str | None, refused: str | None) -> AccessToken:
-        if fresh := self._source.fresh(resource, scope, refused):
-            return fresh
-        # One renewal at a time: the others wait here, and not in threads.
-        if self._waiting is None:
-            self._waiting = anyio.Lock()
-        async with self._waiting:
-            return await self._run(self._source.token(resource, scope, refused))
+        return await self._run(self._source.token(resource, scope, refused))
 
     def auth(self, resource: str | None = None, scope: str | None = None, *, sign: bool = False) -> AsyncSessionAuth:
         """Returns the `auth` of requests of `httpx.AsyncClient`. `sign` also signs each request."""
@@ -263,9 +274,18 @@ class AsyncSession(_Session):
         sign: bool = False,
         **options: Any,
     ) -> httpx.Response:
-        """Sends a request with the token. Redirects are not followed, because the token is for this API."""
+        """Sends a request with the token. Redirects are not followed, because the token is for this API.
+
+        # Errors
+
+        Those of `access_token`, `insecure_issuer` for a URL without https, `server_unavailable` if there is no
+        response.
+        """
         auth = self.auth(resource, scope, sign=sign)
-        return await self._requests().request(method, url, auth=auth, **options)
+        try:
+            return await self._requests().request(method, url, auth=auth, **options)
+        except httpx.TransportError as error:
+            raise _unreachable(error) from error
 
     async def get(self, url: str, **options: Any) -> httpx.Response:
         """Sends a GET request with the token."""
@@ -287,9 +307,9 @@ class AsyncSession(_Session):
     async def aclose(self) -> None:
         """Closes the connections."""
         self._runtime.close()
-        for client in (self._http, self._protocol_http):
-            if client is not None:
-                await client.aclose()
+        for http in (self._http, self._protocol_http):
+            if http is not None:
+                await http.aclose()
         self._http = self._protocol_http = None
 
     async def __aenter__(self) -> AsyncSession:
@@ -307,9 +327,9 @@ class AsyncSession(_Session):
 
     def _requests(self) -> httpx.AsyncClient:
         if self._http is None:
-            self._http = httpx.AsyncClient(headers=AGENT, follow_redirects=False, verify=certificates())
-        client: httpx.AsyncClient = self._http
-        return client
+            self._http = async_client(AGENT)
+        http: httpx.AsyncClient = self._http
+        return http
 
 
 def _login(
@@ -338,7 +358,7 @@ def login_with_device(
     home: str | PathLike[str] | None = None,
     _runtime: Runtime | None = None,
 ) -> Session:
-    """Signs a user in who approves a code in any browser, and stores the session.
+    """Logs in a user who approves a code in any browser, and stores the session.
 
     By default, issuer and client are those of the profile.
 
@@ -364,11 +384,11 @@ async def login_with_device_async(
     home: str | PathLike[str] | None = None,
     _runtime: Runtime | None = None,
 ) -> AsyncSession:
-    """Signs a user in by the code of a device: see `login_with_device`. `on_prompt` can be asynchronous."""
+    """Logs in a user by the code of a device: see `login_with_device`. `on_prompt` can be asynchronous."""
     login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
     with login.runtime.closing_on_error():
-        async with async_client() as client:
-            await run_async(login.with_device(on_prompt), login.runtime, client)
+        async with async_client() as http:
+            await run_async(login.with_device(on_prompt), login.runtime, http)
     return AsyncSession(_sources.StoredSource(login.runtime, login.file))
 
 
@@ -383,11 +403,11 @@ def login_with_browser(
     home: str | PathLike[str] | None = None,
     _runtime: Runtime | None = None,
 ) -> Session:
-    """Signs a user in with a browser on this machine, and stores the session.
+    """Logs in a user with a browser on this machine, and stores the session.
 
     # Errors
 
-    Those of `login_with_device`, and `cancelled` if the browser does not return within five minutes.
+    Those of `login_with_device`. `expired_token` is also that the browser does not return within five minutes.
     """
     login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
     with login.runtime.closing_on_error():
@@ -402,15 +422,15 @@ async def login_with_browser_async(
     profile: str | None = None,
     scope: str | None = None,
     resource: str | None = None,
-    on_url: Callable[[str], Any] = open_browser,
+    on_url: Callable[[str], Any] = open_browser_async,
     home: str | PathLike[str] | None = None,
     _runtime: Runtime | None = None,
 ) -> AsyncSession:
-    """Signs a user in with a browser on this machine: see `login_with_browser`. `on_url` can be asynchronous."""
+    """Logs in a user with a browser on this machine: see `login_with_browser`. `on_url` can be asynchronous."""
     login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
     with login.runtime.closing_on_error():
-        async with async_client() as client:
-            await run_async(login.with_browser(on_url), login.runtime, client)
+        async with async_client() as http:
+            await run_async(login.with_browser(on_url), login.runtime, http)
     return AsyncSession(_sources.StoredSource(login.runtime, login.file))
 
 

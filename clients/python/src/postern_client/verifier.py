@@ -8,26 +8,43 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 import jwt
+from jwt.types import Options
 
 from postern_client import _discovery, _mcp, _token
-from postern_client._effects import Protocol, Runtime, Sleep, async_client, run, run_async
+from postern_client._effects import Protocol, Runtime, run, run_async
+from postern_client._keys import PAUSE_S, Keys
 from postern_client._mcp import McpTools
+from postern_client._network import async_client
 from postern_client._refusal import Refusal
 from postern_client.errors import PosternError, ServerUnavailable
 
 LEEWAY_S = 30
-KEYS_LIFE_S = 300
-#: An unknown key is looked for again at most this often, so that made-up tokens cause no requests.
-KEYS_COOLDOWN_S = 60
-POLL_S = 0.02
 MAX_TOKEN = 16 * 1024
+#: With a secret key, whoever can verify a token can make one.
+PUBLIC_KEY_ALGORITHMS = frozenset(
+    name for name in jwt.algorithms.get_default_algorithms() if name != "none" and not name.startswith("HS")
+)
+#: Nothing is left to the defaults of the library, which can change.
+OPTIONS: Options = {
+    "verify_signature": True,
+    "verify_exp": True,
+    "verify_nbf": True,
+    "verify_iat": True,
+    "verify_aud": True,
+    "verify_iss": True,
+    "verify_sub": True,
+    "verify_jti": True,
+    "require": ["exp", "iat", "sub", "aud", "iss"],
+    # A token can be for several APIs.
+    "strict_aud": False,
+    "enforce_minimum_key_length": True,
+}
 
 BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 API_KEY = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
@@ -44,15 +61,24 @@ class Introspection:
 
     Either by `client_secret`, the secret of its `[[resource]]` or of the agent `client_id`; or by an `api_key` with
     the scope `tokens:introspect`.
+
+    The issuer must honour the parameter `resource`, as Postern does: an active credential without `aud` is then for
+    this API.
     """
 
     client_secret: str | None = field(default=None, repr=False)
     client_id: str | None = None
     api_key: str | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        if bool(self.client_secret) == bool(self.api_key):
+            raise ValueError("introspection needs either client_secret or api_key")
+        if self.api_key and self.client_id:
+            raise ValueError("client_id belongs to client_secret, not to api_key")
+
     def headers(self, audience: str) -> dict[str, str]:
         if self.api_key is not None:
-            return {"X-API-Key": self.api_key}
+            return {"Authorization": f"Bearer {self.api_key}"}
         return {"Authorization": _token.basic(self.client_id or audience, self.client_secret or "")}
 
 
@@ -78,12 +104,12 @@ class Principal:
     metadata: Mapping[str, Any] | None = None
 
     def has(self, *scopes: str) -> bool:
-        """Reports whether the caller has all of these scopes."""
+        """Returns whether the caller has all of these scopes."""
         return not missing(self.scopes, scopes)
 
 
 def covers(held: str, wanted: str) -> bool:
-    """Reports whether a scope covers another: `*` covers all, `runners:*` covers `runners:read`."""
+    """Returns whether a scope covers another: `*` covers all, `runners:*` covers `runners:read`."""
     have, want = held.split(":"), wanted.split(":")
     for at, part in enumerate(have):
         if at >= len(want):
@@ -118,70 +144,8 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
     )
 
 
-class _Keys:
-    """The key set of an issuer: used for five minutes, and fetched again for an unknown key once a minute."""
-
-    def __init__(self, issuer: str, runtime: Runtime, metadata: _discovery.Cache) -> None:
-        self._issuer, self._runtime, self._metadata = issuer, runtime, metadata
-        self._keys: list[Mapping[str, Any]] = []
-        self._fetched_at: float | None = None
-        self._is_fetching = False
-        self._lock = threading.Lock()
-
-    def find(self, kid: str | None, algorithm: str) -> Protocol[jwt.PyJWK | None]:
-        """Returns the key of a token, or nothing.
-
-        # Errors
-
-        `server_unavailable` or `invalid_response` if the keys cannot be fetched.
-        """
-        if self._age() > KEYS_LIFE_S:
-            yield from self._fetch(KEYS_LIFE_S)
-        key = self._known(kid, algorithm)
-        if key is None and self._age() > KEYS_COOLDOWN_S:
-            yield from self._fetch(KEYS_COOLDOWN_S)
-            key = self._known(kid, algorithm)
-        return key
-
-    def _age(self) -> float:
-        return float("inf") if self._fetched_at is None else self._runtime.monotonic() - self._fetched_at
-
-    def _known(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
-        for key in self._keys:
-            is_named = key.get("kid") == kid if kid is not None else len(self._keys) == 1
-            if is_named and key.get("use", "sig") == "sig" and key.get("alg", algorithm) == algorithm:
-                try:
-                    return jwt.PyJWK.from_dict(dict(key), algorithm)
-                except jwt.PyJWTError:
-                    return None
-        return None
-
-    def _fetch(self, age_s: float) -> Protocol[None]:
-        """Fetches the keys, unless another task or thread is doing so, or has just done."""
-        while not self._begin():
-            yield Sleep(POLL_S)
-        try:
-            if self._age() <= age_s:
-                return
-            metadata = yield from self._metadata.get(self._issuer, self._runtime)
-            url = metadata.endpoint("jwks_uri")
-            reply = yield from _token.attempt_once("GET", url)
-            keys = _token.members_of(reply, url).get("keys")
-            self._keys = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
-            self._fetched_at = self._runtime.monotonic()
-        finally:
-            self._is_fetching = False
-
-    def _begin(self) -> bool:
-        with self._lock:
-            if self._is_fetching:
-                return False
-            self._is_fetching = True
-            return True
-
-
 def report(error: Exception) -> None:
-    """Tells the operator why a request was answered with 503."""
+    """Writes the reason of a 503 to standard error."""
     print(f"A credential cannot be checked: {error}", file=sys.stderr)
 
 
@@ -204,9 +168,11 @@ class Verifier:
         on_failure: Callable[[Exception], None] = report,
         _runtime: Runtime | None = None,
     ) -> None:
-        _discovery.check_secure(issuer, "issuer")
-        if not algorithms or any(name.startswith("HS") or name == "none" for name in algorithms):
-            raise ValueError("the algorithms must be those of public keys, such as ES256")
+        _discovery.check_issuer(issuer)
+        if not audience:
+            raise ValueError("the audience must be the URI of the API")
+        if isinstance(algorithms, str) or not algorithms or not PUBLIC_KEY_ALGORITHMS.issuperset(algorithms):
+            raise ValueError(f"the algorithms must be a list of some of {', '.join(sorted(PUBLIC_KEY_ALGORITHMS))}")
         if introspect_jwts and introspection is None:
             raise ValueError("introspect_jwts needs introspection")
         self.issuer, self.audience = issuer, audience
@@ -214,8 +180,8 @@ class Verifier:
         self._introspection, self._introspect_jwts = introspection, introspect_jwts
         self._resource_metadata, self._on_failure = resource_metadata, on_failure
         self._runtime = _runtime or Runtime()
-        self._metadata = _discovery.Cache(is_once=True)
-        self._keys = _Keys(issuer, self._runtime, self._metadata)
+        self._metadata = _discovery.Cache(self._runtime, is_once=True, pause_s=PAUSE_S)
+        self._keys = Keys(issuer, self._runtime, self._metadata)
         self._client: httpx.AsyncClient | None = None
 
     def verify(
@@ -339,7 +305,7 @@ class Verifier:
                 audience=self.audience,
                 issuer=self.issuer,
                 leeway=LEEWAY_S,
-                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
+                options=OPTIONS,
             )
         except (jwt.PyJWTError, ValueError):
             return None
@@ -350,29 +316,35 @@ class Verifier:
         """Asks the issuer about a credential."""
         if self._introspection is None:
             return None
-        metadata = yield from self._metadata.get(self.issuer, self._runtime)
+        metadata = yield from self._metadata.get(self.issuer)
         url = metadata.endpoint("introspection_endpoint")
         headers = self._introspection.headers(self.audience)
         form = {"token": token, "resource": self.audience}
-        reply = yield from _token.attempt_once("POST", url, form, headers)
-        answer = _token.members_of(reply, url)
-        if answer.get("active") is not True:
-            return None
-        audience = answer.get("aud")
+        response = yield from _token.attempt_once("POST", url, self._runtime, form, headers)
+        answer = _token.members_of(response, url)
+        return self._introspected(answer) if self._is_for_us(answer) else None
+
+    def _is_for_us(self, answer: Mapping[str, Any]) -> bool:
+        """Returns whether a credential is active, of this issuer, for this API, and needs no other proof."""
+        audience, issuer = answer.get("aud"), answer.get("iss")
         audiences = audience if isinstance(audience, list) else [audience]
-        is_for_us = audience is None or self.audience in audiences
-        is_bearer = str(answer.get("token_type")).lower() == "bearer" and "cnf" not in answer
-        if not is_for_us or not is_bearer or _text(answer.get("sub")) is None:
-            return None
-        known = _principal(answer)
-        return Principal(
-            **{
-                **vars(known),
-                "kind": _text(answer.get("kind")),
-                "resources": answer.get("resources"),
-                "on_behalf_of": _text(answer.get("on_behalf_of")),
-                "metadata": answer.get("metadata"),
-            }
+        return (
+            answer.get("active") is True
+            and (audience is None or self.audience in audiences)
+            and (issuer is None or issuer == self.issuer)
+            and str(answer.get("token_type")).lower() == "bearer"
+            and "cnf" not in answer
+            and _text(answer.get("sub")) is not None
+        )
+
+    @staticmethod
+    def _introspected(answer: Mapping[str, Any]) -> Principal:
+        return replace(
+            _principal(answer),
+            kind=_text(answer.get("kind")),
+            resources=answer.get("resources"),
+            on_behalf_of=_text(answer.get("on_behalf_of")),
+            metadata=answer.get("metadata"),
         )
 
 
