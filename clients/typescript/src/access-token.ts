@@ -4,7 +4,7 @@ import { RENEW_AHEAD, RENEW_AHEAD_SHARE } from "./defaults.js";
 export interface TokenState {
   value: string;
   tokenType: string;
-  scope: string;
+  scope: string | undefined;
   obtainedAt: number;
   expiresAt: number;
 }
@@ -32,13 +32,16 @@ export class AccessToken {
 
 export const published = (token: TokenState) => new AccessToken(token.value, token.tokenType, token.scope, new Date(token.expiresAt));
 
-/** Reports whether a token can be used now. One that was obtained in the future is not: the clock went back, so its expiry says nothing. */
+/**
+ * Returns whether a token can be used now. One that was obtained in the future cannot: the clock was
+ * set back, so it is unknown when it expires.
+ */
 export function isValid(token: TokenState, now: number): boolean {
   // Times in files are whole seconds.
   return token.obtainedAt <= now + 1000 && now < token.expiresAt;
 }
 
-/** Reports whether a token need not be renewed yet. */
+/** Returns whether a token need not be renewed yet. */
 export function isFresh(token: TokenState, now: number): boolean {
   const ahead = Math.min(RENEW_AHEAD, RENEW_AHEAD_SHARE * (token.expiresAt - token.obtainedAt));
   return isValid(token, now) && now < token.expiresAt - ahead;

@@ -15,8 +15,9 @@ export const RENEW_AGAIN = 5_000;
 export const UNKNOWN_LIFETIME = 300_000;
 
 /**
- * No attempt begins later than this, and each ends in time, so that a repetition after a lost answer reaches the server within the ten
- * seconds for which it returns the same refresh token.
+ * No attempt begins later than this, and each ends in time, body included. So a repetition after a
+ * lost response reaches the server within the ten seconds for which it returns the same refresh
+ * token.
  */
 export const LAST_ATTEMPT_BEGINS = 6_000;
 export const ATTEMPT_TIMEOUT = 3_000;
@@ -24,20 +25,30 @@ export const WAITS = [200, 500];
 export const JITTER = 0.5;
 /** The longest `Retry-After` that is waited for. */
 export const LONGEST_RETRY_AFTER = 3_000;
+/** The longest response of a server that is read, in bytes. */
+export const LONGEST_BODY = 1 << 20;
+/** How long the metadata of a server is used. */
+export const METADATA_AGE = 3_600_000;
 
 export const LOCK_WAIT = 30_000;
 export const LOCK_POLL = [25, 75] as const;
-/** The files of processes that were killed while they wrote are removed at this age. */
-export const LEFTOVER_AGE = 60_000;
+/** The temporary files of processes that were killed are removed at this age. */
+export const ABANDONED_AGE = 60_000;
+/** How often a renewal starts again because another login replaced the session. */
+export const MOST_LOGINS = 3;
 
 /** How far clocks may be apart when an API verifies a token. */
 export const LEEWAY = 30_000;
-/** How long the keys of an issuer are used, and how soon they are fetched again for a key that is not among them. */
+/** How long the keys of an issuer are used, and how soon they are fetched for an unknown one. */
 export const KEYS_AGE = 300_000;
 export const KEYS_COOLDOWN = 60_000;
+/** For how long an API repeats from memory that keys or metadata could not be fetched. */
+export const FAILURE_AGE = 5_000;
 
 /** RFC 8628 §3.5. */
 export const DEVICE_INTERVAL = 5_000;
 export const SLOW_DOWN = 5_000;
-/** How long a login in the browser is waited for. */
+/** How long a login waits for the browser. */
 export const BROWSER_WAIT = 300_000;
+/** How long the end of a login waits until the browser has received the page. */
+export const PAGE_WAIT = 1_000;

@@ -1,6 +1,6 @@
 import type { AuthorizationServer } from "oauth4webapi";
 import { InsecureIssuer, InvalidResponse } from "./errors.js";
-import { jsonObject, secureUrl, send } from "./http.js";
+import { jsonObject, secureUrl, send, type Attempts } from "./http.js";
 import type { Runtime } from "./runtime.js";
 
 /** The URLs of the metadata: RFC 8414 §3.1, with the well-known part before the path of the issuer, then OpenID Connect Discovery §4. */
@@ -12,6 +12,17 @@ function metadataUrls(issuer: URL): string[] {
   ];
 }
 
+/** Parses an issuer, whose URL has a scheme, a host and perhaps a path (RFC 8414 §2). */
+function issuerUrl(issuer: string): URL {
+  const url = secureUrl(issuer);
+  const extra = url.username !== "" || url.password !== "" ? "a user name" : url.search !== "" ? "a query" : url.hash !== "" ? "a fragment" : undefined;
+  if (extra === undefined) return url;
+  throw new InsecureIssuer(`The issuer ${url.origin} has ${extra} in its URL: leave it out.`);
+}
+
+/** A server without the document. Some answer 405 to paths that they do not know. */
+const isMissing = ({ status }: Response) => status === 404 || status === 405;
+
 /**
  * Fetches the metadata of an authorization server.
  *
@@ -19,14 +30,12 @@ function metadataUrls(issuer: URL): string[] {
  * @throws {InvalidResponse} There is no metadata, or it is of another issuer.
  * @throws {ServerUnavailable} The server cannot be reached.
  */
-export async function discover(runtime: Runtime, issuer: string, signal?: AbortSignal): Promise<AuthorizationServer> {
-  const url = secureUrl(issuer);
-  if (url.search !== "" || url.hash !== "") throw new InsecureIssuer(`The issuer ${url.origin} has a query or a fragment: leave it out.`);
-  for (const address of metadataUrls(url)) {
-    const answer = await send(runtime, address, { headers: { accept: "application/json" }, ...(signal && { signal }) });
-    if (answer.status === 404) continue;
-    if (answer.status !== 200) throw new InvalidResponse(`${address} answered ${answer.status}. Check the URL of the issuer.`);
-    const metadata = await jsonObject(answer, address);
+export async function discover(runtime: Runtime, issuer: string, attempts: Attempts, signal?: AbortSignal): Promise<AuthorizationServer> {
+  for (const address of metadataUrls(issuerUrl(issuer))) {
+    const response = await send(runtime, address, { headers: { accept: "application/json" }, ...(signal && { signal }) }, attempts);
+    if (isMissing(response)) continue;
+    if (response.status !== 200) throw new InvalidResponse(`${address} answered ${response.status}. Check the URL of the issuer.`);
+    const metadata = await jsonObject(response, address);
     if (metadata["issuer"] !== issuer) {
       throw new InvalidResponse(`${address} is about another issuer than ${issuer}. Write the issuer exactly as the server does.`);
     }

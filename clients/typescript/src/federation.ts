@@ -1,10 +1,11 @@
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { AccessDenied, WorkloadTokenUnavailable, ServerUnavailable } from "./errors.js";
 import { reason } from "./reason.js";
 import { OAuthError, errorOf, type Server, type Tokens } from "./grants.js";
 import { jsonObject, send } from "./http.js";
 import type { Runtime } from "./runtime.js";
-import { WAITS } from "./defaults.js";
+import { JITTER, WAITS } from "./defaults.js";
 import type { TokenRequest } from "./source.js";
 
 /** Where a workload gets a token of its own. */
@@ -68,17 +69,14 @@ async function fromFile(path: string, hint: string): Promise<string> {
 const kubernetes: Fetch = (_, audience, { tokenFile = "/var/run/secrets/tokens/postern" }) =>
   fromFile(tokenFile, `Mount a projected serviceAccountToken there, with the audience ${audience}.`);
 
-const file: Fetch = (_, __, { tokenFile }) => {
-  if (tokenFile === undefined) throw new WorkloadTokenUnavailable("Name the file that has the token (tokenFile).");
-  return fromFile(tokenFile, "Write the token of the workload to it.");
-};
+const file: Fetch = (_, __, { tokenFile = "" }) => fromFile(tokenFile, "Write the token of the workload to it.");
 
 const aws: Fetch = async (_, audience) => {
   const sts = await import("@aws-sdk/client-sts").catch(() => {
     throw new WorkloadTokenUnavailable("The package @aws-sdk/client-sts is not installed. Run npm install @aws-sdk/client-sts.");
   });
   try {
-    const request = new sts.GetWebIdentityTokenCommand({ Audience: [audience], SigningAlgorithm: "RS256", DurationSeconds: 300 });
+    const request = new sts.GetWebIdentityTokenCommand({ Audience: [audience], SigningAlgorithm: "ES384", DurationSeconds: 300 });
     const { WebIdentityToken: token } = await new sts.STSClient({}).send(request);
     if (token) return token;
   } catch (error) {
@@ -89,36 +87,70 @@ const aws: Fetch = async (_, audience) => {
 
 const SOURCES: Record<WorkloadSource, Fetch> = { aws, file, github, gitlab, kubernetes };
 
+/** What somebody else writes, so that each fetch can return the same token. */
+const KEPT: readonly WorkloadSource[] = ["file", "gitlab", "kubernetes"];
+
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/**
- * Exchanges a token of the workload. The server accepts each once, so every attempt fetches a new one, if there is one.
- *
- * @throws {WorkloadTokenUnavailable} The workload has no token.
- * @throws {AccessDenied} The server does not accept it.
- */
-export async function exchange(server: Server, options: WorkloadOptions, request: TokenRequest): Promise<Tokens> {
-  const audience = options.audience ?? server.issuer;
-  let outage: ServerUnavailable | undefined;
-  let before: string | undefined;
-  for (let count = 0; ; count += 1) {
-    const assertion = await SOURCES[options.from](server.runtime, audience, options);
-    try {
-      return await server.grant(JWT_BEARER, { assertion, ...request }, "once");
-    } catch (error) {
-      if (error instanceof OAuthError) throw refusal(server.issuer, options, error, assertion === before ? outage : undefined);
-      const wait = WAITS[count];
-      if (!(error instanceof ServerUnavailable) || wait === undefined) throw error;
-      outage = error;
-      before = assertion;
-      await server.runtime.sleep(wait);
+const digestOf = (token: string) => createHash("sha256").update(token).digest("hex");
+
+/** A workload, whose tokens the server accepts once. */
+export class Workload {
+  readonly #options: WorkloadOptions;
+  /** The digest of the last token that was exchanged. */
+  #used: string | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: WorkloadOptions) {
+    if (!Object.hasOwn(SOURCES, options.from)) throw new TypeError(`from must be one of ${Object.keys(SOURCES).join(", ")}.`);
+    if (options.from === "file" && !options.tokenFile) throw new TypeError("The source file needs a tokenFile.");
+    this.#options = options;
+  }
+
+  /**
+   * Exchanges a token of the workload. Every attempt fetches a new one, if there is one.
+   *
+   * @throws {WorkloadTokenUnavailable} The workload has no token, or it has been exchanged.
+   * @throws {AccessDenied} The server does not accept it.
+   */
+  exchange(server: Server, request: TokenRequest): Promise<Tokens> {
+    if (!KEPT.includes(this.#options.from)) return this.#exchanged(server, request);
+    // Two requests at once would exchange the same token.
+    const own = this.#last.then(() => this.#exchanged(server, request));
+    this.#last = own.catch(() => {});
+    return own;
+  }
+
+  async #exchanged(server: Server, request: TokenRequest): Promise<Tokens> {
+    const { runtime } = server;
+    let lost: { assertion: string; outage: ServerUnavailable } | undefined;
+    for (let count = 0; ; count += 1) {
+      const assertion = await this.#fetch(server);
+      try {
+        const tokens = await server.grant(JWT_BEARER, { assertion, ...request }, "once");
+        this.#used = digestOf(assertion);
+        return tokens;
+      } catch (error) {
+        if (error instanceof OAuthError) throw refusal(server.issuer, error, lost?.assertion === assertion ? lost.outage : undefined);
+        const wait = WAITS[count];
+        if (!(error instanceof ServerUnavailable) || wait === undefined) throw error;
+        lost = { assertion, outage: error };
+        await runtime.sleep(wait * (1 - JITTER + 2 * JITTER * runtime.random()));
+      }
     }
+  }
+
+  async #fetch({ runtime, issuer }: Server): Promise<string> {
+    const { from, audience = issuer } = this.#options;
+    const token = await SOURCES[from](runtime, audience, this.#options);
+    if (digestOf(token) !== this.#used) return token;
+    const where = from === "gitlab" ? "A job of GitLab that needs more has a second entry of id_tokens" : "Wait until its file has another one";
+    throw new WorkloadTokenUnavailable(`The token of the workload has been exchanged, which works once. ${where}.`);
   }
 }
 
-function refusal(issuer: string, { from }: WorkloadOptions, error: OAuthError, outage: ServerUnavailable | undefined): Error {
+function refusal(issuer: string, error: OAuthError, outage: ServerUnavailable | undefined): Error {
   if (error.error !== "invalid_grant") return errorOf(issuer, error);
   if (outage) return new ServerUnavailable(`${outage.message} The token of the workload may have been used by that request: get another one.`);
-  const once = from === "gitlab" ? " Each is accepted once, so exchange it once in a job." : "";
-  return new AccessDenied(`${issuer} did not accept the token of the workload. ${error.description}${once}`);
+  return new AccessDenied(`${issuer} did not accept the token of the workload. ${error.description}`);
 }

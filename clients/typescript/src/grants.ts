@@ -1,11 +1,12 @@
 import * as oauth from "oauth4webapi";
-import { UNKNOWN_LIFETIME } from "./defaults.js";
+import { METADATA_AGE, UNKNOWN_LIFETIME } from "./defaults.js";
 import { discover, endpoint } from "./discovery.js";
 import {
   AccessDenied, ExpiredToken, InvalidClient, InvalidResponse, InvalidScope, InvalidTarget, LoginRequired, PosternError, type ErrorCode,
 } from "./errors.js";
 import { send, type Attempts } from "./http.js";
 import type { Runtime } from "./runtime.js";
+import { Cached } from "./shared.js";
 
 /** What a token endpoint returned. */
 export interface Tokens {
@@ -15,6 +16,8 @@ export interface Tokens {
   lifetime: number;
   refreshToken: string | undefined;
   scope: string | undefined;
+  /** When the attempt began that was answered, in milliseconds since 1970. */
+  obtainedAt: number;
 }
 
 /** An error that a server returned, by its code (RFC 6749 §5.2). */
@@ -43,8 +46,21 @@ export function errorOf(issuer: string, { error, description }: OAuthError): Pos
     : new InvalidResponse(`${issuer} refused the request with the error ${error}.${said}`);
 }
 
-/** What a server says is printed, so it must not control the terminal. */
-const printable = (text: unknown) => (typeof text === "string" ? text.replace(/[^\x20-\x7e]/g, "?").slice(0, 500) : "");
+const LONGEST_WORD = 60;
+const LONGEST_TEXT = 500;
+
+/** Returns whether a text can be shown: nothing in it controls a terminal. */
+export const isPlain = (text: string) => !/[\p{Cc}\p{Cf}]/u.test(text);
+
+/** Returns what a server says without what controls a terminal, and without words that could be tokens. */
+function printable(text: unknown): string {
+  if (typeof text !== "string") return "";
+  const words = text.split(/\s+/u).map((word) => word.replace(/[\p{Cc}\p{Cf}]/gu, ""));
+  return words.map((word) => (word.length > LONGEST_WORD ? "…" : word)).join(" ").slice(0, LONGEST_TEXT);
+}
+
+/** Returns the error of a server by what it sent. */
+export const oauthError = (error: unknown, description: unknown) => new OAuthError(printable(error), printable(description));
 
 export type Parameters = Record<string, string | undefined>;
 
@@ -62,27 +78,25 @@ export class Server {
   readonly issuer: string;
   readonly runtime: Runtime;
   #client: ClientCredentials;
-  #metadata: Promise<oauth.AuthorizationServer> | undefined;
+  readonly #metadata: Cached<oauth.AuthorizationServer>;
+  readonly #attempts: Attempts;
 
-  constructor(runtime: Runtime, issuer: string, client: ClientCredentials) {
+  /** With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from memory. */
+  constructor(runtime: Runtime, issuer: string, client: ClientCredentials, failureAge?: number) {
     this.runtime = runtime;
     this.issuer = issuer;
     this.#client = client;
+    this.#metadata = new Cached(() => runtime.elapsed(), { value: METADATA_AGE, failure: failureAge ?? 0 });
+    this.#attempts = failureAge === undefined ? "several" : "once";
   }
 
   get clientId(): string | undefined {
     return this.#client.clientId;
   }
 
-  /** Returns the metadata, which is fetched once. */
+  /** Returns the metadata, which is used for an hour. */
   async metadata(signal?: AbortSignal): Promise<oauth.AuthorizationServer> {
-    this.#metadata ??= discover(this.runtime, this.issuer, signal);
-    try {
-      return await this.#metadata;
-    } catch (error) {
-      this.#metadata = undefined;
-      throw error;
-    }
+    return this.#metadata.get(() => discover(this.runtime, this.issuer, this.#attempts, signal));
   }
 
   /** The client for oauth4webapi, which wants an id also where none is sent. */
@@ -100,12 +114,12 @@ export class Server {
     return isPostOnly ? oauth.ClientSecretPost(clientSecret) : oauth.ClientSecretBasic(clientSecret);
   }
 
-  options(attempts: Attempts, signal?: AbortSignal) {
+  options(attempts: Attempts, signal?: AbortSignal, began?: () => void) {
     return {
       // `send` refuses what is not encrypted, but for this machine.
       [oauth.allowInsecureRequests]: true,
       [oauth.customFetch]: (url: string, init: oauth.CustomFetchOptions<string, URLSearchParams | string | undefined>) =>
-        send(this.runtime, url, init as unknown as RequestInit, attempts),
+        send(this.runtime, url, init as unknown as RequestInit, attempts, began),
       ...(signal && { signal }),
     };
   }
@@ -114,14 +128,12 @@ export class Server {
    * Requests tokens.
    *
    * @throws {OAuthError} The server returned an error.
-   * @throws {InvalidResponse} The answer has not the form of one.
+   * @throws {InvalidResponse} The response is not that of a token endpoint.
    * @throws {ServerUnavailable} There was none.
    */
   async grant(type: string, parameters: Parameters, attempts: Attempts = "several", signal?: AbortSignal): Promise<Tokens> {
-    return this.tokens((server) =>
-      oauth.genericTokenEndpointRequest(
-        server, this.client, this.authentication(server), type, present(parameters), this.options(attempts, signal),
-      ), signal);
+    return this.tokens(attempts, signal, (server, options) =>
+      oauth.genericTokenEndpointRequest(server, this.client, this.authentication(server), type, present(parameters), options));
   }
 
   /** Asks what a credential is (RFC 7662). An API key can authenticate in place of the client. */
@@ -148,30 +160,40 @@ export class Server {
     });
   }
 
-  async tokens(request: (server: oauth.AuthorizationServer) => Promise<Response>, signal?: AbortSignal): Promise<Tokens> {
+  /** Reads the tokens that `request` obtains. */
+  async tokens(
+    attempts: Attempts, signal: AbortSignal | undefined,
+    request: (server: oauth.AuthorizationServer, options: ReturnType<Server["options"]>) => Promise<Response>,
+  ): Promise<Tokens> {
     const server = await this.metadata(signal);
+    let obtainedAt = this.runtime.now();
+    const options = this.options(attempts, signal, () => { obtainedAt = this.runtime.now(); });
     const body = await understood(this.issuer, async () =>
-      oauth.processGenericTokenEndpointResponse(server, this.client, await request(server)));
+      oauth.processGenericTokenEndpointResponse(server, this.client, await request(server, options)));
+    if (body.token_type !== "bearer") {
+      throw new InvalidResponse(`${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`);
+    }
     return {
       accessToken: body.access_token,
-      tokenType: body.token_type === "dpop" ? "DPoP" : "Bearer",
+      tokenType: "Bearer",
       lifetime: body.expires_in === undefined ? UNKNOWN_LIFETIME : body.expires_in * 1000,
       refreshToken: body.refresh_token,
       scope: body.scope,
+      obtainedAt,
     };
   }
 }
 
-/** Reads the error of an answer without one of oauth4webapi's messages, whose causes have what the server sent. */
+/** Replaces the errors of oauth4webapi, whose causes have what the server sent. */
 export async function understood<T>(issuer: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
     if (error instanceof PosternError || error instanceof OAuthError) throw error;
-    if (error instanceof oauth.ResponseBodyError) throw new OAuthError(printable(error.error), printable(error.error_description));
+    if (error instanceof oauth.ResponseBodyError) throw oauthError(error.error, error.error_description);
     if (error instanceof oauth.WWWAuthenticateChallengeError) {
       const body = (await error.response.json().catch(() => ({}))) as Record<string, unknown>;
-      throw new OAuthError(printable(body["error"] ?? "invalid_client"), printable(body["error_description"]));
+      throw oauthError(body["error"] ?? "invalid_client", body["error_description"]);
     }
     const { cause } = error as { cause?: unknown };
     const status = cause instanceof Response ? `, status ${cause.status}` : "";

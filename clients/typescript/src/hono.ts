@@ -21,7 +21,7 @@ export function protect(verifier: Verifier, options: ProtectOptions = {}): Middl
     const known = before && verifiers.get(before) === verifier ? before : undefined;
     try {
       const credentials = { authorization: c.req.header("authorization"), apiKey: c.req.header("x-api-key") };
-      const principal = await callerOf(verifier, options, known, credentials, () => mcpRequest(c));
+      const principal = await callerOf(verifier, options, known, credentials, () => mcpRequest(c, verifier));
       verifiers.set(principal, verifier);
       c.set("principal", principal);
     } catch (error) {
@@ -32,9 +32,26 @@ export function protect(verifier: Verifier, options: ProtectOptions = {}): Middl
   };
 }
 
-async function mcpRequest(c: Context): Promise<McpRequest> {
-  // A copy, so that the route can read the body.
-  const text = c.req.method === "POST" ? await c.req.raw.clone().text() : "";
+/** The longest message of MCP that is read, in bytes. */
+const LONGEST_MESSAGE = 1 << 20;
+
+/** Reads a copy of the body, so that the route can read it, too. Undefined if it is too long. */
+async function copyOf(c: Context): Promise<string | undefined> {
+  // Hono keeps what a middleware before this one has read.
+  if (c.req.raw.bodyUsed) return c.req.text();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of c.req.raw.clone().body ?? []) {
+    length += chunk.length;
+    if (length > LONGEST_MESSAGE) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+async function mcpRequest(c: Context, verifier: Verifier): Promise<McpRequest> {
+  const text = c.req.method === "POST" ? await copyOf(c) : "";
+  if (text === undefined) throw verifier.refusal("invalid_request", "The body is too long.");
   let body: unknown;
   try {
     body = JSON.parse(text);

@@ -13,23 +13,6 @@ async function library(): Promise<typeof import("fs-native-extensions")> {
   }
 }
 
-const busy = new Map<string, Promise<void>>();
-
-/** Runs `task` while no other task of this process has the same name. */
-export async function exclusively<T>(name: string, task: () => Promise<T>): Promise<T> {
-  const before = busy.get(name) ?? Promise.resolve();
-  let done = () => {};
-  const mine = before.then(() => new Promise<void>((resolve) => { done = resolve; }));
-  busy.set(name, mine);
-  await before;
-  try {
-    return await task();
-  } finally {
-    done();
-    if (busy.get(name) === mine) busy.delete(name);
-  }
-}
-
 async function openLock(path: string): Promise<FileHandle> {
   try {
     return await open(path, "a+", 0o600);
@@ -38,37 +21,44 @@ async function openLock(path: string): Promise<FileHandle> {
   }
 }
 
-/** Reports whether the lock was taken: a record lock of the open file on Linux, `flock` on macOS, `LockFileEx` on Windows. */
+/**
+ * Takes the lock, if nobody has it: a record lock of the open file on Linux, `flock` on macOS,
+ * `LockFileEx` on Windows. All three exclude other files that this process has opened, too.
+ */
 function take(tryLock: (fd: number) => boolean, fd: number, path: string): boolean {
   try {
     return tryLock(fd);
   } catch (error) {
-    // How Windows says that another process has it
+    // On Windows, another process has it.
     if (["EBUSY", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
     throw new StorageFailed(`The file ${path} cannot be locked: ${reason(error)}. Keep the folder on a local file system.`);
   }
 }
 
+/** Waits for the lock, by a clock that nobody sets. */
+async function acquire(runtime: Runtime, path: string, file: FileHandle): Promise<void> {
+  const { tryLock } = await library();
+  const end = runtime.elapsed() + LOCK_WAIT;
+  const [least, most] = LOCK_POLL;
+  while (!take(tryLock, file.fd, path)) {
+    if (runtime.elapsed() >= end) throw new LockTimeout(`${path} has been locked by another program for ${LOCK_WAIT / 1000} s. End it, and try again.`);
+    await runtime.sleep(least + (most - least) * runtime.random());
+  }
+}
+
 /**
- * Runs `task` while this process has the lock file. The kernel frees it when a process ends, however it does.
+ * Runs `task` while nobody else has the lock file. The kernel frees it when a process ends, however
+ * it does.
  *
- * @throws {LockTimeout} Another process has it for too long.
+ * @throws {LockTimeout} Somebody else has it for too long.
  * @throws {StorageFailed} The lock file cannot be opened or locked.
  */
-export function withLock<T>(runtime: Runtime, path: string, task: () => Promise<T>): Promise<T> {
-  return exclusively(path, async () => {
-    const { tryLock } = await library();
-    const file = await openLock(path);
-    try {
-      const end = runtime.now() + LOCK_WAIT;
-      while (!take(tryLock, file.fd, path)) {
-        if (runtime.now() >= end) throw new LockTimeout(`Another process has locked ${path} for ${LOCK_WAIT / 1000} s. End it, and try again.`);
-        const [least, most] = LOCK_POLL;
-        await runtime.sleep(least + (most - least) * runtime.random());
-      }
-      return await task();
-    } finally {
-      await file.close();
-    }
-  });
+export async function withLock<T>(runtime: Runtime, path: string, task: () => Promise<T>): Promise<T> {
+  const file = await openLock(path);
+  try {
+    await acquire(runtime, path, file);
+    return await task();
+  } finally {
+    await file.close();
+  }
 }

@@ -1,14 +1,12 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import * as oauth from "oauth4webapi";
+import { CallbackServer, type Page } from "./callback.js";
 import { BROWSER_WAIT, DEVICE_INTERVAL, SLOW_DOWN } from "./defaults.js";
 import { endpoint } from "./discovery.js";
 import { AccessDenied, ExpiredToken, InvalidResponse, PosternError, ServerUnavailable } from "./errors.js";
-import { pathsAt, pathsOf, profile as profileOf, type SessionPaths } from "./folder.js";
-import { OAuthError, Server, errorOf, understood, type Tokens } from "./grants.js";
-import { cancelled, runtimeWith, type Runtime } from "./runtime.js";
+import { pathsAt, pathsOf, profileOf, type SessionPaths } from "./folder.js";
+import { OAuthError, Server, errorOf, isPlain, oauthError, understood, type Tokens } from "./grants.js";
+import { cancelled, runtimeWith, withSignals, type Runtime } from "./runtime.js";
 import { Session } from "./session.js";
 import type { TokenRequest } from "./source.js";
 import { StoredSource } from "./stored.js";
@@ -62,7 +60,7 @@ async function prepare(options: LoginOptions): Promise<Login> {
   const runtime = runtimeWith(options.runtime);
   const { name, ...profile } = await profileOf(runtime, options.profile);
   const clientId = options.clientId ?? profile.clientId;
-  return {
+  const login = {
     runtime,
     server: new Server(runtime, options.issuer ?? profile.issuer, { clientId }),
     paths: options.path === undefined ? pathsOf(runtime, name) : pathsAt(options.path),
@@ -70,37 +68,34 @@ async function prepare(options: LoginOptions): Promise<Login> {
     request: { resource: options.resource, scope: options.scope },
     signal: options.signal,
   };
+  await login.server.metadata(login.signal);
+  await StoredSource.check(runtime, login.paths);
+  return login;
 }
 
-async function finish({ server, paths, clientId, request, runtime }: Login, tokens: Tokens, asked: number): Promise<Session> {
-  return new Session(await StoredSource.create(server, paths, clientId, request, tokens, asked), runtime);
+async function finish({ server, paths, clientId, request, runtime }: Login, tokens: Tokens): Promise<Session> {
+  return new Session(await StoredSource.create(server, paths, clientId, request, tokens), runtime);
 }
 
 const parameters = ({ resource, scope }: TokenRequest) => ({ ...(resource !== undefined && { resource }), ...(scope !== undefined && { scope }) });
 
 /**
- * Logs in on a machine without a browser: the user opens a page elsewhere and enters a code (RFC 8628). The session is stored.
+ * Logs in on a machine without a browser: the user opens a page elsewhere and enters a code (RFC 8628).
+ * The session is stored.
  *
- * @throws {AccessDenied} The user refused.
+ * @throws {AccessDenied} The user denied it.
  * @throws {ExpiredToken} The user did not answer in time.
+ * @throws {StorageFailed} The session cannot be stored. The user has not been asked then.
  */
 export async function loginWithDevice(options: DeviceLoginOptions): Promise<Session> {
   const login = await prepare(options);
-  const { runtime, server, signal } = login;
   try {
     const device = await startDevice(login);
-    const end = runtime.now() + device.expires_in * 1000;
-    await options.onPrompt({
-      verificationUri: device.verification_uri,
-      verificationUriComplete: device.verification_uri_complete,
-      userCode: device.user_code,
-      expiresAt: new Date(end),
-    });
-    const interval = device.interval === undefined ? DEVICE_INTERVAL : device.interval * 1000;
-    const { tokens, asked } = await poll(server, device.device_code, interval, end, signal);
-    return await finish(login, tokens, asked);
+    const end = login.runtime.elapsed() + device.expires_in * 1000;
+    await options.onPrompt(promptOf(device, login));
+    return await finish(login, await poll(login, device, end));
   } catch (error) {
-    throw error instanceof OAuthError ? errorOf(server.issuer, error) : error;
+    throw error instanceof OAuthError ? errorOf(login.server.issuer, error) : error;
   }
 }
 
@@ -108,59 +103,135 @@ async function startDevice({ server, request, signal }: Login): Promise<oauth.De
   const metadata = await server.metadata(signal);
   endpoint(metadata, "device_authorization_endpoint");
   return understood(server.issuer, async () => {
-    const answer = await oauth.deviceAuthorizationRequest(
+    const response = await oauth.deviceAuthorizationRequest(
       metadata, server.client, server.authentication(metadata), parameters(request), server.options("several", signal),
     );
-    return oauth.processDeviceAuthorizationResponse(metadata, server.client, answer);
+    return oauth.processDeviceAuthorizationResponse(metadata, server.client, response);
   });
 }
 
-async function poll(server: Server, code: string, interval: number, end: number, signal?: AbortSignal): Promise<{ tokens: Tokens; asked: number }> {
-  const { runtime } = server;
-  let wait = interval;
+/** Returns what the user is shown. Nothing of it can control the terminal. */
+function promptOf(device: oauth.DeviceAuthorizationResponse, { server, runtime }: Login): DevicePrompt {
+  const { verification_uri: verificationUri, verification_uri_complete: verificationUriComplete, user_code: userCode } = device;
+  if (![verificationUri, verificationUriComplete ?? "", userCode].every(isPlain)) {
+    throw new InvalidResponse(`${server.issuer} sent a code or a URL with control characters. Check the URL of the issuer.`);
+  }
+  return { verificationUri, verificationUriComplete, userCode, expiresAt: new Date(runtime.now() + device.expires_in * 1000) };
+}
+
+/** Polls until the user has decided. After a lost response or a 5xx, polling continues, as often as before. */
+async function poll({ server, runtime, signal }: Login, device: oauth.DeviceAuthorizationResponse, end: number): Promise<Tokens> {
+  let wait = device.interval === undefined ? DEVICE_INTERVAL : device.interval * 1000;
   for (;;) {
-    if (runtime.now() + wait >= end) throw new ExpiredToken("The code has expired before it was approved. Log in again.");
+    if (runtime.elapsed() + wait >= end) throw new ExpiredToken("The code has expired before it was approved. Log in again.");
     await runtime.sleep(wait, signal);
     if (signal?.aborted) throw cancelled();
-    const asked = runtime.now();
     try {
-      return { tokens: await server.grant("urn:ietf:params:oauth:grant-type:device_code", { device_code: code }, "once", signal), asked };
+      return await server.grant("urn:ietf:params:oauth:grant-type:device_code", { device_code: device.device_code }, "once", signal);
     } catch (error) {
-      const isWaiting = error instanceof ServerUnavailable || (error instanceof OAuthError && error.error === "authorization_pending");
-      const isTooFast = error instanceof OAuthError && error.error === "slow_down";
-      if (error instanceof OAuthError && error.error === "access_denied") throw new AccessDenied("The login was denied. Log in again to ask once more.");
-      if (error instanceof OAuthError && error.error === "expired_token") throw new ExpiredToken("The code has expired. Log in again.");
-      if (!isWaiting && !isTooFast) throw error;
-      if (isTooFast) wait += SLOW_DOWN;
+      wait += pauseAfter(error);
     }
   }
 }
 
+/** Returns how much longer to wait for the next poll; throws what ends the login. */
+function pauseAfter(error: unknown): number {
+  if (error instanceof ServerUnavailable) return 0;
+  if (!(error instanceof OAuthError)) throw error;
+  if (error.error === "authorization_pending") return 0;
+  if (error.error === "slow_down") return SLOW_DOWN;
+  if (error.error === "access_denied") throw new AccessDenied("The login was denied. Log in again to ask once more.");
+  if (error.error === "expired_token") throw new ExpiredToken("The code has expired. Log in again.");
+  throw error;
+}
+
 /**
- * Logs in with the browser of this machine, which returns to a server on 127.0.0.1 (RFC 8252, with PKCE). The session is stored.
+ * Logs in with the browser of this machine, which returns to a server on 127.0.0.1 (RFC 8252, with
+ * PKCE). The session is stored.
  *
- * @throws {AccessDenied} The user refused.
- * @throws {InvalidResponse} What came back is not the answer to this login.
+ * @throws {AccessDenied} The user denied it.
+ * @throws {ExpiredToken} Nobody logged in within five minutes.
+ * @throws {InvalidResponse} What came back is not for this login.
+ * @throws {StorageFailed} The session cannot be stored. The browser has not been opened then.
  */
 export async function loginWithBrowser(options: BrowserLoginOptions = {}): Promise<Session> {
   const login = await prepare(options);
-  const { server, runtime, request, signal } = login;
-  const metadata = await server.metadata(signal);
-  const verifier = oauth.generateRandomCodeVerifier();
-  const state = oauth.generateRandomState();
-  const callback = await Callback.listen();
+  const browser = new BrowserLogin(login);
+  const callback = await CallbackServer.listen((query) => browser.returned(query));
   try {
-    const url = new URL(endpoint(metadata, "authorization_endpoint"));
+    const url = await browser.authorizationUrl(callback.redirectUri);
+    await (options.open ?? openBrowser)(url);
+    return await browser.session();
+  } finally {
+    await callback.close();
+  }
+}
+
+/** One login with the browser. The first request with its `state` decides it. */
+class BrowserLogin {
+  readonly #login: Login;
+  readonly #verifier = oauth.generateRandomCodeVerifier();
+  readonly #state = oauth.generateRandomState();
+  #redirectUri = "";
+  #decided: Promise<Session> | undefined;
+  #decide: (decided: Promise<Session>) => void = () => {};
+  readonly #decision = new Promise<{ decided: Promise<Session> }>((resolve) => {
+    this.#decide = (decided) => resolve({ decided });
+  });
+
+  constructor(login: Login) {
+    this.#login = login;
+  }
+
+  async authorizationUrl(redirectUri: string): Promise<string> {
+    const { server, clientId, request, signal } = this.#login;
+    this.#redirectUri = redirectUri;
+    const url = new URL(endpoint(await server.metadata(signal), "authorization_endpoint"));
     const query = {
-      response_type: "code", client_id: login.clientId, redirect_uri: callback.redirectUri, state,
-      code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: "S256", ...parameters(request),
+      response_type: "code", client_id: clientId, redirect_uri: redirectUri, state: this.#state,
+      code_challenge: await oauth.calculatePKCECodeChallenge(this.#verifier), code_challenge_method: "S256", ...parameters(request),
     };
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-    await (options.open ?? openBrowser)(url.href);
-    const tokens = await callback.answer(signal, (returned) => redeem(login, metadata, returned, { verifier, state, redirectUri: callback.redirectUri }));
-    return await finish(login, tokens, runtime.now());
-  } finally {
-    callback.close();
+    return url.href;
+  }
+
+  /**
+   * Decides about a request for the callback. Any page can send one, so one without the `state` decides
+   * nothing. A second one with it gets the same page: a code that is redeemed twice ends its tokens.
+   */
+  async returned(query: URLSearchParams): Promise<Page> {
+    if (query.get("state") !== this.#state || query.getAll("state").length > 1) {
+      return { status: 400, text: "This is not the login that the program waits for. Open its URL again." };
+    }
+    this.#decided ??= this.#redeemed(query);
+    this.#decide(this.#decided);
+    try {
+      await this.#decided;
+      return { status: 200, text: "You are logged in. You can close this window." };
+    } catch (error) {
+      const code = error instanceof PosternError ? error.code : "failed";
+      return { status: 400, text: `The login did not work (${code}). The program says why.` };
+    }
+  }
+
+  async #redeemed(query: URLSearchParams): Promise<Session> {
+    return finish(this.#login, await redeem(this.#login, query, { verifier: this.#verifier, state: this.#state, redirectUri: this.#redirectUri }));
+  }
+
+  /** Waits for the browser. */
+  async session(): Promise<Session> {
+    const { runtime, signal } = this.#login;
+    const limit = runtime.timeout(BROWSER_WAIT);
+    const first = await withSignals([limit, ...(signal ? [signal] : [])], (ended) => Promise.race([
+      this.#decision,
+      new Promise<undefined>((resolve) => {
+        if (ended.aborted) resolve(undefined);
+        ended.addEventListener("abort", () => resolve(undefined), { once: true });
+      }),
+    ]));
+    if (first) return first.decided;
+    if (signal?.aborted) throw cancelled();
+    throw new ExpiredToken("Nobody logged in with the browser in time. Log in again.");
   }
 }
 
@@ -170,80 +241,23 @@ interface Expected {
   redirectUri: string;
 }
 
-async function redeem({ server, request, signal }: Login, metadata: oauth.AuthorizationServer, returned: URL, expected: Expected): Promise<Tokens> {
+async function redeem({ server, request, signal }: Login, returned: URLSearchParams, expected: Expected): Promise<Tokens> {
+  const metadata = await server.metadata(signal);
   let checked: URLSearchParams;
   try {
     checked = oauth.validateAuthResponse(metadata, server.client, returned, expected.state);
   } catch (error) {
-    if (error instanceof oauth.AuthorizationResponseError) {
-      const description = error.error_description ?? "";
-      throw errorOf(server.issuer, new OAuthError(error.error, description.replace(/[^\x20-\x7e]/g, "?")));
-    }
-    throw new InvalidResponse("The browser returned with another state or issuer (iss) than this login's. Log in again.");
+    if (error instanceof oauth.AuthorizationResponseError) throw errorOf(server.issuer, oauthError(error.error, error.error_description));
+    throw new InvalidResponse("The browser returned with another issuer (iss) than this login's. Log in again.");
   }
   if (!checked.get("code")) throw new InvalidResponse("The browser returned without a code. Log in again.");
   try {
-    return await server.tokens((as) => oauth.authorizationCodeGrantRequest(
+    return await server.tokens("unsent", signal, (as, options) => oauth.authorizationCodeGrantRequest(
       as, server.client, server.authentication(as), checked, expected.redirectUri, expected.verifier,
-      // A code that is used twice ends its tokens.
-      { ...server.options("until_received", signal), additionalParameters: parameters({ resource: request.resource }) },
-    ), signal);
+      { ...options, additionalParameters: parameters({ resource: request.resource }) },
+    ));
   } catch (error) {
     throw error instanceof OAuthError ? errorOf(server.issuer, error) : error;
-  }
-}
-
-const PAGE = (text: string) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>Login</title><p>${text}</p></html>\n`;
-const HEADERS = { "content-type": "text/html; charset=utf-8", "cache-control": "no-store", "content-security-policy": "default-src 'none'", connection: "close" };
-
-/** The server on this machine to which the browser returns. */
-class Callback {
-  private constructor(private readonly http: HttpServer, readonly redirectUri: string) {}
-
-  static async listen(): Promise<Callback> {
-    const http = createServer().listen(0, "127.0.0.1");
-    await once(http, "listening");
-    return new Callback(http, `http://127.0.0.1:${(http.address() as AddressInfo).port}/callback`);
-  }
-
-  /** Waits for the browser, and shows the user how `use` ended. */
-  answer<T>(signal: AbortSignal | undefined, use: (returned: URL) => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", abort);
-      };
-      const abort = () => {
-        done();
-        reject(cancelled());
-      };
-      const timer = setTimeout(() => {
-        done();
-        reject(new ExpiredToken("Nobody logged in with the browser in time. Log in again."));
-      }, BROWSER_WAIT);
-      signal?.addEventListener("abort", abort, { once: true });
-      if (signal?.aborted) abort();
-      this.http.on("request", (request: IncomingMessage, response: ServerResponse) => {
-        const url = new URL(request.url ?? "/", this.redirectUri);
-        if (request.method !== "GET" || url.pathname !== "/callback") return void response.writeHead(404, HEADERS).end(PAGE("There is nothing here."));
-        use(url).then(
-          (result) => {
-            response.writeHead(200, HEADERS).end(PAGE("You are logged in. You can close this window."), () => resolve(result));
-            done();
-          },
-          (error: unknown) => {
-            const said = error instanceof PosternError ? error.code : "failed";
-            response.writeHead(400, HEADERS).end(PAGE(`The login did not work (${said}). The program says why.`), () => reject(error as Error));
-            done();
-          },
-        );
-      });
-    });
-  }
-
-  close(): void {
-    this.http.close();
-    this.http.closeAllConnections();
   }
 }
 

@@ -15,5 +15,12 @@ export type ManagementClient = Client<paths>;
 /** Returns a client of the management API that authenticates with a session. */
 export function createManagementClient(session: Session, { baseUrl = session.issuer }: ManagementOptions = {}): ManagementClient {
   if (baseUrl === undefined) throw new TypeError("A session of an API key has no issuer: name the deployment (baseUrl).");
-  return createClient<paths>({ baseUrl, fetch: (request) => session.fetch(request) });
+  return createClient<paths>({ baseUrl, fetch: (request) => call(session, request) });
+}
+
+/** Sends a request with its body as bytes, so that it can be repeated. */
+async function call(session: Session, request: Request): Promise<Response> {
+  const { url, method, headers, signal } = request;
+  const body = request.body === null ? undefined : await request.arrayBuffer();
+  return session.fetch(url, { method, headers, signal, ...(body && { body }) });
 }

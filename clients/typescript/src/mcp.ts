@@ -18,14 +18,28 @@ export interface McpRequest {
   body: unknown;
 }
 
-function matches(pattern: string, name: string): boolean {
-  const expression = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*");
-  return new RegExp(`^${expression}$`, "su").test(name);
+/**
+ * Returns whether a pattern with `*` matches a name. Each part is looked for once, from left to right,
+ * so that the time does not grow faster than the name.
+ */
+export function matches(pattern: string, name: string): boolean {
+  const [first = "", ...parts] = pattern.split("*");
+  const last = parts.pop();
+  if (last === undefined) return pattern === name;
+  const end = name.length - last.length;
+  if (!name.startsWith(first) || !name.endsWith(last) || end < first.length) return false;
+  let at = first.length;
+  for (const part of parts) {
+    const found = name.indexOf(part, at);
+    if (found < 0 || found + part.length > end) return false;
+    at = found + part.length;
+  }
+  return true;
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Reports whether a value is a request, a notification or a response of JSON-RPC. */
+/** Returns whether a value is a request, a notification or a response of JSON-RPC. */
 const isMessage = (value: unknown): value is Record<string, unknown> =>
   isObject(value) && (typeof value["method"] === "string" || "result" in value || "error" in value);
 

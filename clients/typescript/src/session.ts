@@ -1,8 +1,9 @@
 import { AccessToken } from "./access-token.js";
-import { exchange, type WorkloadOptions } from "./federation.js";
-import { pathsAt, pathsOf, profile as profileOf } from "./folder.js";
+import { Workload, type WorkloadOptions } from "./federation.js";
+import { pathsAt, pathsOf, profileOf } from "./folder.js";
 import { OAuthError, Server, errorOf } from "./grants.js";
-import { secureUrl } from "./http.js";
+import { secureUrl, unavailable } from "./http.js";
+import { reason } from "./reason.js";
 import { runtimeWith, type Runtime } from "./runtime.js";
 import { signRequest } from "./signature.js";
 import { GrantSource, KeySource, type LogoutResult, type Source, type TokenRequest } from "./source.js";
@@ -48,16 +49,26 @@ export interface AccessTokenOptions extends TokenRequest {
 
 type FetchInit = RequestInit & RequestOptions;
 
-/** Reports whether an API refused the token itself (RFC 6750 §3.1). */
-function isRefused(answer: Response): boolean {
-  return answer.status === 401 && /error="?invalid_token/.test(answer.headers.get("www-authenticate") ?? "");
+/** Returns whether an API refused the token itself (RFC 6750 §3.1). */
+function isRefused(response: Response): boolean {
+  return response.status === 401 && /error="?invalid_token/.test(response.headers.get("www-authenticate") ?? "");
 }
 
-/** Reports whether the body of a request can be sent a second time. */
+/** Returns whether the body of a request can be sent a second time: that of a `Request` is a stream. */
 function isRepeatable(input: string | URL | Request, body: unknown): boolean {
-  if (body === undefined || body === null) return true;
+  if (body === undefined || body === null) return !(input instanceof Request) || input.body === null;
   return typeof body === "string" || body instanceof URLSearchParams || body instanceof FormData || body instanceof Blob
-    || body instanceof ArrayBuffer || ArrayBuffer.isView(body) || input instanceof Request;
+    || body instanceof ArrayBuffer || ArrayBuffer.isView(body);
+}
+
+/** Sends a request to an API. A response of `fetch` with an error of its own is none. */
+async function sent(request: Request): Promise<Response> {
+  try {
+    return await fetch(request);
+  } catch (error) {
+    if (request.signal.aborted || !(error instanceof TypeError)) throw error;
+    throw unavailable(request.url, reason(error));
+  }
 }
 
 /** What a program has in place of a token: it calls APIs with tokens that are renewed in time, by one process at a time. */
@@ -74,9 +85,11 @@ export class Session {
   }
 
   /**
-   * Opens the session of a login, which other programs can use at the same time. If there is none, the first token says so.
+   * Opens the session of a login, which other programs can use at the same time. If there is none,
+   * or its file cannot be understood, the first token says so.
    *
-   * @throws {SessionInvalid} Its file, or the configuration, cannot be read.
+   * @throws {SessionInvalid} The configuration cannot be understood, or the profile has no valid name.
+   * @throws {StorageFailed} The configuration cannot be read.
    */
   static async open(options: OpenOptions = {}): Promise<Session> {
     const runtime = runtimeWith(options.runtime);
@@ -104,7 +117,8 @@ export class Session {
   static federation(options: FederationOptions): Session {
     const runtime = runtimeWith(options.runtime);
     const server = new Server(runtime, options.issuer, { clientId: options.clientId });
-    return new Session(new GrantSource(server, (request) => exchange(server, options, request)), runtime, options);
+    const workload = new Workload(options);
+    return new Session(new GrantSource(server, (request) => workload.exchange(server, request)), runtime, options);
   }
 
   /** Returns the session of an API key, or of a CLI token. */
@@ -132,11 +146,13 @@ export class Session {
   }
 
   /**
-   * Returns a request with the token of this session, and the signature if there is one.
+   * Returns a request with the token of this session, and the signature if there is one. Send it
+   * without following redirects: the token is for this API.
    *
    * @throws {InsecureIssuer} Its URL is not https, and not on this machine.
    */
   async authorize(request: Request, options: RequestOptions = {}): Promise<Request> {
+    secureUrl(request.url);
     return this.#authorized(request, await this.accessToken(tokenRequest(options)), options);
   }
 
@@ -150,28 +166,33 @@ export class Session {
       const signed = signRequest({ token: token.value, method: request.method, target, body, timestampMs: this.#runtime.now(), contentSha256: true });
       for (const [name, value] of Object.entries(signed)) headers.set(name, value);
     }
-    return new Request(request, { headers });
+    return new Request(request, { headers, redirect: request.redirect === "error" ? "error" : "manual" });
   }
 
   /**
-   * Calls an API as `fetch` does, with a token. If the API refuses the token, it is renewed once, and the request repeated once if its body
-   * is not a stream.
+   * Calls an API as `fetch` does, with a token. If the API refuses the token, it is renewed once, and
+   * the request is repeated once, unless its body is a stream, as that of every `Request` is.
+   * Redirects are not followed, because the token is for this API.
+   *
+   * @throws {InsecureIssuer} The URL is not https, and not on this machine.
+   * @throws {ServerUnavailable} The API did not answer.
    */
   async fetch(input: string | URL | Request, init: FetchInit = {}): Promise<Response> {
     const { resource, scope, sign, ...rest } = init;
     const options = { resource, scope, ...(sign !== undefined && { sign }) };
+    const again = isRepeatable(input, rest.body);
     const request = new Request(input, rest);
-    const copy = isRepeatable(input, rest.body) ? request.clone() : undefined;
+    secureUrl(request.url);
     const token = await this.accessToken(tokenRequest(options));
-    const answer = await fetch(await this.#authorized(request, token, options));
-    if (copy === undefined || !isRefused(answer)) return answer;
+    const response = await sent(await this.#authorized(request, token, options));
+    if (!again || !this.#source.canRenew || !isRefused(response)) return response;
     const next = await this.accessToken({ ...tokenRequest(options), refused: token.value });
-    if (next.value === token.value) return answer;
-    await answer.body?.cancel();
-    return fetch(await this.#authorized(copy, next, options));
+    if (next.value === token.value) return response;
+    await response.body?.cancel();
+    return sent(await this.#authorized(new Request(input, rest), next, options));
   }
 
-  /** Ends the session: its tokens at the server (RFC 7009), then its file. */
+  /** Ends the session: its tokens at the server (RFC 7009), then its file, even if it cannot be understood. */
   async logout(): Promise<LogoutResult> {
     return this.#source.logout();
   }

@@ -1,61 +1,66 @@
 import { published, type AccessToken, type TokenState } from "./access-token.js";
+import { DEFAULT_PROFILE, MOST_LOGINS } from "./defaults.js";
 import { LoginRequired, SessionInvalid } from "./errors.js";
-import { DEFAULT_PROFILE } from "./defaults.js";
 import type { Profile, SessionPaths } from "./folder.js";
 import { OAuthError, Server, errorOf, type Tokens } from "./grants.js";
 import { withLock } from "./lock.js";
 import type { Runtime } from "./runtime.js";
 import {
-  createFolder, deleteSession, readSession, removeLeftovers, writeSession, type StoredSession, type StoredToken,
+  Replacement, createFolder, deleteSession, readSession, removeAbandoned, type StoredSession, type StoredToken,
 } from "./session-file.js";
-import { Renewal, revoke, stateOf, type LogoutResult, type Source, type TokenRequest } from "./source.js";
+import { Shared } from "./shared.js";
+import { Renewal, keyOf, revoke, sortedScope, stateOf, type LogoutResult, type Source, type TokenRequest } from "./source.js";
 
 const seconds = (ms: number) => Math.floor(ms / 1000);
 
 const state = (token: StoredToken): TokenState => ({
   value: token.value,
   tokenType: token.token_type ?? "Bearer",
-  scope: token.granted_scope ?? "",
+  scope: token.granted_scope ?? undefined,
   obtainedAt: token.obtained_at * 1000,
   expiresAt: token.expires_at * 1000,
 });
 
-/** Scopes are a set: their order says nothing. */
-const sorted = (scope: string | null | undefined) => (scope ?? "").split(" ").filter(Boolean).sort().join(" ");
-
 const isFor = (token: StoredToken, { resource, scope }: TokenRequest) =>
-  (token.resource ?? null) === (resource ?? null) && sorted(token.scope) === sorted(scope);
+  (token.resource ?? null) === (resource ?? null) && sortedScope(token.scope) === sortedScope(scope);
+
+/** Another type needs a proof, which this package does not make. */
+const isBearer = ({ token_type: type }: StoredToken) => (type ?? "Bearer").toLowerCase() === "bearer";
 
 function find(session: StoredSession, request: TokenRequest): TokenState | undefined {
-  const token = session.access_tokens.find((entry) => isFor(entry, request));
+  const token = session.access_tokens.find((entry) => isFor(entry, request) && isBearer(entry));
   return token && state(token);
 }
 
 /** Returns the session with these tokens in place of the ones for the same request. */
-function withTokens(session: StoredSession, request: TokenRequest, tokens: Tokens, asked: number): StoredSession {
-  const token = stateOf(tokens, asked, request.scope ?? session.scope ?? "");
-  const others = session.access_tokens.filter((entry) => !isFor(entry, request) && entry.expires_at * 1000 > asked);
+function withTokens(session: StoredSession, request: TokenRequest, tokens: Tokens): StoredSession {
+  const token = stateOf(tokens, request.scope ?? session.scope ?? undefined);
+  const others = session.access_tokens.filter((entry) => !isFor(entry, request) && entry.expires_at * 1000 > tokens.obtainedAt);
   const added: StoredToken = {
     resource: request.resource ?? null,
     scope: request.scope ?? null,
     value: token.value,
     token_type: token.tokenType,
-    granted_scope: token.scope,
-    obtained_at: seconds(asked),
-    expires_at: seconds(asked) + seconds(tokens.lifetime),
+    granted_scope: token.scope ?? null,
+    obtained_at: seconds(tokens.obtainedAt),
+    expires_at: seconds(tokens.obtainedAt) + seconds(tokens.lifetime),
   };
-  const refreshToken = tokens.refreshToken ?? session.refresh_token;
-  return { ...session, ...(refreshToken !== undefined && { refresh_token: refreshToken }), access_tokens: [...others, added] };
+  return { ...session, ...(tokens.refreshToken !== undefined && { refresh_token: tokens.refreshToken }), access_tokens: [...others, added] };
 }
 
 const COMMAND = "postern login";
 const loginCommand = (profile: string) => (profile === DEFAULT_PROFILE ? COMMAND : `${COMMAND} --profile ${profile}`);
 
+/** Returns whether the tokens of a session may be sent to a server. */
+const isOf = (session: StoredSession, server: Server) => session.issuer === server.issuer && session.client_id === server.clientId;
+
 /** The session of a login, in a file that several programs use at the same time. */
 export class StoredSource implements Source {
+  readonly canRenew = true;
   readonly #runtime: Runtime;
   readonly #paths: SessionPaths;
   readonly #renewal: Renewal;
+  readonly #renewals = new Shared<AccessToken>();
   #server: Server;
 
   private constructor(runtime: Runtime, paths: SessionPaths, session: Pick<StoredSession, "issuer" | "client_id">) {
@@ -65,28 +70,35 @@ export class StoredSource implements Source {
     this.#server = new Server(runtime, session.issuer, { clientId: session.client_id });
   }
 
-  /**
-   * Opens the session at `paths`; if there is none, its first use says so.
-   *
-   * @throws {SessionInvalid} Its file cannot be read.
-   */
+  /** Opens the session at `paths`. If there is none, or its file cannot be read, the first token says so. */
   static async open(runtime: Runtime, paths: SessionPaths, profile: Omit<Profile, "name">): Promise<StoredSource> {
-    const session = await readSession(paths.file);
+    const session = await readSession(paths.file).catch(() => undefined);
     return new StoredSource(runtime, paths, session ?? { issuer: profile.issuer, client_id: profile.clientId });
   }
 
-  /** Stores the tokens of a login, in place of what was there. */
-  static async create(server: Server, paths: SessionPaths, clientId: string, request: TokenRequest, tokens: Tokens, asked: number): Promise<StoredSource> {
+  /**
+   * Checks that a session can be stored, before anybody logs in.
+   *
+   * @throws {StorageFailed} It cannot.
+   */
+  static async check(runtime: Runtime, paths: SessionPaths): Promise<void> {
+    await createFolder(paths);
+    await withLock(runtime, paths.lock, async () => {
+      await removeAbandoned(runtime, paths);
+      await (await Replacement.prepare(paths)).discard();
+    });
+  }
+
+  /** Stores the session of a login. */
+  static async create(server: Server, paths: SessionPaths, clientId: string, request: TokenRequest, tokens: Tokens): Promise<StoredSource> {
+    const scope = tokens.scope ?? request.scope;
     const empty: StoredSession = {
-      version: 1, issuer: server.issuer, client_id: clientId, storage: "file", scope: tokens.scope ?? request.scope ?? "", access_tokens: [],
+      version: 1, issuer: server.issuer, client_id: clientId, storage: "file", ...(scope !== undefined && { scope }), access_tokens: [],
     };
     // What the login asked for is what requests get that ask for nothing.
-    const session = withTokens(empty, {}, tokens, asked);
+    const session = withTokens(empty, {}, tokens);
     await createFolder(paths);
-    await withLock(server.runtime, paths.lock, async () => {
-      await removeLeftovers(server.runtime, paths);
-      await writeSession(paths, session);
-    });
+    await withLock(server.runtime, paths.lock, async () => (await Replacement.prepare(paths)).write(session));
     return new StoredSource(server.runtime, paths, session);
   }
 
@@ -97,79 +109,129 @@ export class StoredSource implements Source {
   async #read(): Promise<StoredSession> {
     const session = await readSession(this.#paths.file);
     if (session === undefined) throw noSession(this.#paths);
-    if (session.issuer !== this.#server.issuer || session.client_id !== this.#server.clientId) {
-      this.#server = new Server(this.#runtime, session.issuer, { clientId: session.client_id });
-    }
     return session;
   }
 
+  #serverOf(session: StoredSession): Server {
+    if (!isOf(session, this.#server)) this.#server = new Server(this.#runtime, session.issuer, { clientId: session.client_id });
+    return this.#server;
+  }
+
   async token(request: TokenRequest, refused?: string): Promise<AccessToken> {
-    const before = find(await this.#read(), request);
+    const session = await this.#read();
+    this.#serverOf(session);
+    const before = find(session, request);
     const usable = this.#renewal.usable(before, refused);
     if (usable) return usable;
     return this.#renewal.orCurrent(before, refused, () =>
-      withLock(this.#runtime, this.#paths.lock, async () => {
-        const session = await this.#read();
-        return this.#renewal.usable(find(session, request), refused) ?? this.#refresh(session, request);
-      }));
+      this.#renewals.run(keyOf(request), ({ value }) => value !== refused, () => this.#renew(request, refused)));
   }
 
-  /** Renews the session and stores it. The caller has the lock. */
-  async #refresh(session: StoredSession, request: TokenRequest): Promise<AccessToken> {
-    await removeLeftovers(this.#runtime, this.#paths);
-    const asked = this.#runtime.now();
-    const { tokens, used } = await this.#refreshed(session, request);
-    const next = withTokens(used, request, tokens, asked);
-    await writeSession(this.#paths, next);
-    return published(find(next, request) as TokenState);
-  }
-
-  async #refreshed(session: StoredSession, request: TokenRequest, isRepeated = false): Promise<{ tokens: Tokens; used: StoredSession }> {
-    const token = refreshTokenOf(session, this.#paths);
-    try {
-      return { tokens: await this.#server.grant("refresh_token", { refresh_token: token, ...request }), used: session };
-    } catch (error) {
-      if (!(error instanceof OAuthError)) throw error;
-      if (error.error !== "invalid_grant") throw errorOf(session.issuer, error);
-      // A program that does not know the lock can have replaced the file.
-      const current = await this.#read();
-      if (!isRepeated && current.refresh_token !== undefined && current.refresh_token !== token) return this.#refreshed(current, request, true);
-      throw new LoginRequired(`${session.issuer} has ended the session "${this.#paths.profile}". Run ${loginCommand(this.#paths.profile)}.`);
+  /** Renews the session. If another login replaces it meanwhile, its tokens go to its own issuer. */
+  async #renew(request: TokenRequest, refused: string | undefined): Promise<AccessToken> {
+    for (let count = 0; count < MOST_LOGINS; count += 1) {
+      const session = await this.#read();
+      refreshTokenOf(session, this.#paths);
+      const server = this.#serverOf(session);
+      // Before the lock, because others wait for it.
+      await server.metadata();
+      const token = await withLock(this.#runtime, this.#paths.lock, () => this.#renewed(server, request, refused));
+      if (token !== undefined) return token;
     }
+    throw new LoginRequired(`Other logins keep replacing the session "${this.#paths.profile}". End them, and run ${loginCommand(this.#paths.profile)}.`);
+  }
+
+  /** Renews the session and stores it; undefined if it is not of `server`. The caller has the lock. */
+  async #renewed(server: Server, request: TokenRequest, refused: string | undefined): Promise<AccessToken | undefined> {
+    const session = await this.#read();
+    if (!isOf(session, server)) return undefined;
+    const usable = this.#renewal.usable(find(session, request), refused);
+    if (usable) return usable;
+    await removeAbandoned(this.#runtime, this.#paths);
+    const replacement = await Replacement.prepare(this.#paths);
+    try {
+      const refreshed = await this.#refreshed(server, session, request);
+      if (refreshed === undefined) return undefined;
+      const next = withTokens(refreshed.used, request, refreshed.tokens);
+      await replacement.write(next);
+      return published(find(next, request) as TokenState);
+    } finally {
+      await replacement.discard();
+    }
+  }
+
+  /** Exchanges the refresh token, and follows it if a program that does not know the lock replaced it. */
+  async #refreshed(server: Server, session: StoredSession, request: TokenRequest): Promise<{ tokens: Tokens; used: StoredSession } | undefined> {
+    let used = session;
+    for (let sent: string | undefined; ;) {
+      const token = refreshTokenOf(used, this.#paths);
+      if (token === sent) throw this.#ended();
+      try {
+        return { tokens: await server.grant("refresh_token", { refresh_token: token, ...request }), used };
+      } catch (error) {
+        if (!(error instanceof OAuthError)) throw error;
+        if (error.error !== "invalid_grant") throw errorOf(server.issuer, error);
+        if (sent !== undefined) throw this.#ended();
+      }
+      sent = token;
+      used = await this.#read();
+      if (!isOf(used, server)) return undefined;
+    }
+  }
+
+  #ended(): LoginRequired {
+    return new LoginRequired(`${this.#server.issuer} has ended the session "${this.#paths.profile}". Run ${loginCommand(this.#paths.profile)}.`);
   }
 
   async logout(): Promise<LogoutResult> {
-    if ((await readSession(this.#paths.file)) === undefined) return { revoked: true };
-    return withLock(this.#runtime, this.#paths.lock, async () => {
-      const session = await readSession(this.#paths.file);
+    for (let left = MOST_LOGINS; ; left -= 1) {
+      const session = await readSession(this.#paths.file).catch((error: Error) => error);
       if (session === undefined) return { revoked: true };
-      const result = await this.#revoked(session);
-      await deleteSession(this.#paths);
-      return result;
-    });
-  }
-
-  async #revoked(session: StoredSession): Promise<LogoutResult> {
-    try {
-      const tokens = session.refresh_token === undefined ? session.access_tokens.map(({ value }) => value) : [session.refresh_token];
-      for (const token of tokens) await revoke(this.#server, token);
-      return { revoked: true };
-    } catch (error) {
-      const last = Math.max(0, ...session.access_tokens.map(({ expires_at: at }) => at));
-      const until = new Date(last * 1000).toISOString().replace(".000Z", "Z");
-      const warning = `The session was deleted here. The server may still accept its access tokens until ${until}, and its refresh token until `
-        + `that expires. ${(error as Error).message}`;
-      return { revoked: false, warning };
+      const server = session instanceof Error ? undefined : this.#serverOf(session);
+      // Before the lock. If it fails, revoking says why.
+      await server?.metadata().catch(() => {});
+      const result = await withLock(this.#runtime, this.#paths.lock, () => this.#loggedOut(server, left === 1));
+      if (result !== undefined) return result;
     }
   }
+
+  /** Revokes the session and deletes it; undefined if it is not of `server`. The caller has the lock. */
+  async #loggedOut(server: Server | undefined, isLast: boolean): Promise<LogoutResult | undefined> {
+    const session = await readSession(this.#paths.file).catch((error: Error) => error);
+    if (session === undefined) return { revoked: true };
+    const isKnown = !(session instanceof Error) && server !== undefined && isOf(session, server);
+    if (!isKnown && !isLast && !(session instanceof Error)) return undefined;
+    const result = isKnown ? await revoked(server, session) : { revoked: false, warning: NOT_UNDERSTOOD };
+    await deleteSession(this.#paths);
+    return result;
+  }
 }
+
+const NOT_UNDERSTOOD = "The session was deleted here. Its file could not be understood, so the server may accept its tokens until they expire.";
+const IN_KEYRING = "The session was deleted here, and its access tokens were revoked. Its refresh token is in the keyring, which this "
+  + "package does not read: the server accepts it until it expires.";
+
+async function revoked(server: Server, session: StoredSession): Promise<LogoutResult> {
+  const { refresh_token: refreshToken, access_tokens: accessTokens } = session;
+  try {
+    for (const token of refreshToken ? [refreshToken] : accessTokens.map(({ value }) => value)) await revoke(server, token);
+  } catch (error) {
+    const last = accessTokens.length === 0 ? "" : ` access tokens until ${shownTime(Math.max(...accessTokens.map(({ expires_at: at }) => at)))}`;
+    const refresh = refreshToken ? `${last && ", and"} its refresh token until that expires` : "";
+    const warning = `The session was deleted here, but could not be revoked. The server may still accept${last && ` its${last}`}${refresh}. `;
+    return { revoked: false, warning: warning + (error as Error).message };
+  }
+  return !refreshToken && session.storage === "keyring" ? { revoked: false, warning: IN_KEYRING } : { revoked: true };
+}
+
+const shownTime = (at: number) => new Date(at * 1000).toISOString().replace(/\.\d+Z$/, "Z");
 
 function noSession({ profile, file }: SessionPaths): LoginRequired {
   return new LoginRequired(`There is no session "${profile}" (${file}). Run ${loginCommand(profile)}.`);
 }
 
 function refreshTokenOf(session: StoredSession, { profile, file }: SessionPaths): string {
-  if (session.refresh_token !== undefined) return session.refresh_token;
+  if (session.refresh_token) return session.refresh_token;
   if (session.storage === "keyring") {
     throw new SessionInvalid(
       `The refresh token of ${file} is in the keyring, which this package does not read. Run ${loginCommand(profile)} --storage file.`,

@@ -1,7 +1,8 @@
-import { createRemoteJWKSet, customFetch, decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from "jose";
-import { LEEWAY, KEYS_AGE, KEYS_COOLDOWN } from "./defaults.js";
+import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
+import { FAILURE_AGE, LEEWAY } from "./defaults.js";
 import { OAuthError, Server, errorOf } from "./grants.js";
-import { secureUrl, send } from "./http.js";
+import { secureUrl } from "./http.js";
+import { IssuerKeys } from "./keys.js";
 import { Refusal } from "./refusal.js";
 import { runtimeWith, type Runtime } from "./runtime.js";
 import { missing } from "./scopes.js";
@@ -26,7 +27,7 @@ export interface VerifierOptions {
   introspectJwts?: boolean;
   /** The URL of the metadata of the API (RFC 9728), for challenges. */
   resourceMetadata?: string;
-  /** Is told why a request was answered with 503. By default, standard error is. */
+  /** Called with the reason of a 503. By default, it is written to standard error. */
   onFailure?: (error: Error) => void;
   /** @internal */
   runtime?: Partial<Runtime>;
@@ -62,9 +63,6 @@ const UNAVAILABLE = "The credential cannot be checked at the moment. Try again l
 const BEARER = /^bearer +([A-Za-z0-9\-._~+/]+=*)$/i;
 const API_KEY = /^[A-Za-z0-9\-._~+/]+=*$/;
 
-/** A failure that says nothing about the credential. */
-class Unavailable extends Error {}
-
 type Active = Record<string, unknown>;
 
 const text = (value: unknown) => (typeof value === "string" ? value : undefined);
@@ -84,22 +82,41 @@ const principalOf = (claims: JWTPayload | Active): Principal => ({
   }),
 });
 
+const DEFAULT_ALGORITHMS = ["ES256"];
+/** Those whose keys can be published. */
+const ALGORITHMS = ["ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
+
+function checkOptions({ issuer, audience, algorithms = DEFAULT_ALGORITHMS, introspection, introspectJwts }: VerifierOptions): void {
+  secureUrl(issuer);
+  if (audience === "") throw new TypeError("The audience must be the uri of a resource, or the issuer.");
+  const unknown = algorithms.filter((name) => !ALGORITHMS.includes(name));
+  if (algorithms.length === 0 || unknown.length > 0) throw new TypeError(`The algorithms must be of ${ALGORITHMS.join(", ")}.`);
+  if (introspectJwts && !introspection) throw new TypeError("To introspect JWTs, the verifier needs introspection.");
+  const secret = introspection && ("apiKey" in introspection ? introspection.apiKey : introspection.clientSecret);
+  if (secret === "") throw new TypeError("The secret, or the key, of the introspection must not be empty.");
+}
+
 /** Decides which credentials an API accepts: its issuer's access tokens by their signature, all others by asking the issuer. */
 export class Verifier {
   readonly #options: VerifierOptions;
   readonly #runtime: Runtime;
   readonly #server: Server;
-  #keys: Promise<JWTVerifyGetKey> | undefined;
+  readonly #keys: IssuerKeys;
 
+  /**
+   * @throws {InsecureIssuer} The issuer is not https, and not on this machine.
+   * @throws {TypeError} With these options, no credential would be accepted.
+   */
   constructor(options: VerifierOptions) {
-    secureUrl(options.issuer);
+    checkOptions(options);
     this.#options = options;
     this.#runtime = runtimeWith(options.runtime);
     const { introspection } = options;
     const client = introspection && "clientSecret" in introspection
       ? { clientId: introspection.clientId ?? options.audience, clientSecret: introspection.clientSecret }
       : { clientId: undefined };
-    this.#server = new Server(this.#runtime, options.issuer, client);
+    this.#server = new Server(this.#runtime, options.issuer, client, FAILURE_AGE);
+    this.#keys = new IssuerKeys(this.#server);
   }
 
   /**
@@ -153,7 +170,7 @@ export class Verifier {
     throw this.refusal("invalid_token", NOT_VALID);
   }
 
-  /** Reports whether a token says that it is an access token of the issuer. */
+  /** Returns whether a token says that it is an access token of the issuer. */
   #isOwnJwt(token: string): boolean {
     try {
       return decodeProtectedHeader(token).typ?.toLowerCase() === "at+jwt" && decodeJwt(token).iss === this.#options.issuer;
@@ -164,48 +181,21 @@ export class Verifier {
 
   async #verified(token: string): Promise<Principal | undefined> {
     const now = this.#runtime.now();
-    const { payload } = await jwtVerify(token, await this.#keySet(), {
+    const { payload } = await jwtVerify(token, this.#keys.find, {
       issuer: this.#options.issuer,
       audience: this.#options.audience,
-      algorithms: [...(this.#options.algorithms ?? ["ES256"])],
+      algorithms: [...(this.#options.algorithms ?? DEFAULT_ALGORITHMS)],
       typ: "at+jwt",
-      requiredClaims: ["exp", "iat", "sub"],
+      crit: {},
+      requiredClaims: ["aud", "exp", "iat", "iss", "sub"],
       clockTolerance: LEEWAY / 1000,
       currentDate: new Date(now),
     });
     const isFromTheFuture = (payload.iat ?? 0) * 1000 > now + LEEWAY;
+    const isOfSomebody = typeof payload.sub === "string" && payload.sub !== "";
     // A token that is bound to a key needs a proof, which is not checked here.
-    if (isFromTheFuture || payload["cnf"] !== undefined) return undefined;
+    if (isFromTheFuture || !isOfSomebody || payload["cnf"] !== undefined) return undefined;
     return principalOf(payload);
-  }
-
-  async #keySet(): Promise<JWTVerifyGetKey> {
-    this.#keys ??= this.#fetchKeySet();
-    try {
-      return await this.#keys;
-    } catch (error) {
-      this.#keys = undefined;
-      throw error;
-    }
-  }
-
-  async #fetchKeySet(): Promise<JWTVerifyGetKey> {
-    const { jwks_uri: uri } = await this.#server.metadata();
-    if (typeof uri !== "string") throw new Unavailable(`${this.#options.issuer} names no jwks_uri.`);
-    const keys = createRemoteJWKSet(secureUrl(uri), {
-      cacheMaxAge: KEYS_AGE,
-      cooldownDuration: KEYS_COOLDOWN,
-      [customFetch]: (url, init) => send(this.#runtime, url, init as RequestInit, "once"),
-    });
-    return async (header, token) => {
-      try {
-        return await keys(header, token);
-      } catch (error) {
-        // Everything else is about the key set.
-        const isAboutToken = error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys;
-        throw isAboutToken ? error : new Unavailable(`${uri}: ${(error as Error).message}`);
-      }
-    };
   }
 
   async #introspected(token: string): Promise<Principal | undefined> {
@@ -214,8 +204,9 @@ export class Verifier {
     const apiKey = "apiKey" in introspection ? introspection.apiKey : undefined;
     const answer: Active = { ...(await this.#server.introspect(token, audience, apiKey)) };
     const isForUs = answer["aud"] === undefined || [answer["aud"]].flat().includes(audience);
+    const isFromIssuer = answer["iss"] === undefined || answer["iss"] === this.#options.issuer;
     const isBearer = text(answer["token_type"])?.toLowerCase() === "bearer" && answer["cnf"] === undefined;
-    if (answer["active"] !== true || !isForUs || !isBearer || text(answer["sub"]) === undefined) return undefined;
+    if (answer["active"] !== true || !isForUs || !isFromIssuer || !isBearer || !text(answer["sub"])) return undefined;
     const { kind, resources, on_behalf_of: onBehalfOf, metadata } = answer;
     return {
       ...principalOf(answer),

@@ -1,6 +1,6 @@
 // The cases of clients/conformance, which every language runs.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync, existsSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync, existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import test, { after, before } from "node:test";
 import { decodeJwt } from "jose";
@@ -14,10 +14,12 @@ interface Expected {
 }
 interface FileState {
   exists?: boolean; mode?: string; refresh_token?: "changed" | "kept"; tokens?: number; files?: string[]; members?: Record<string, unknown>;
+  token_members?: Record<string, unknown>;
 }
 interface Step {
   control?: Record<string, unknown>;
   write?: { path: string; text: string; age?: number };
+  chmod?: { path: string; mode: string };
   advance?: number;
   new_session?: boolean;
   call?: string;
@@ -38,6 +40,8 @@ const load = (path: string) => JSON.parse(readFileSync(join(CONFORMANCE, path), 
 /** One run of a case, with a clock and a home folder of its own. */
 class Run {
   readonly home: string;
+  /** How far the clock that nobody sets, and the one that can be set back, are ahead. */
+  #elapsed = 0;
   #offset = 0;
   #waits: number[] = [];
   #session: Session | undefined;
@@ -61,10 +65,11 @@ class Run {
   runtime(env: Record<string, string> = {}): Partial<Runtime> {
     return {
       now: () => Date.now() + this.#offset,
+      elapsed: () => performance.now() + this.#elapsed,
       sleep: async (ms, signal) => {
         assert.ok(!signal?.aborted);
         this.#waits.push(ms / 1000);
-        this.#offset += ms;
+        this.#advance(ms);
       },
       env: { ...this.#env, ...env },
     };
@@ -73,11 +78,17 @@ class Run {
   async step(step: Step): Promise<void> {
     if (step.control) await this.#control(step.control);
     else if (step.write) this.#write(step.write);
-    else if (step.advance !== undefined) this.#offset += step.advance * 1000;
+    else if (step.chmod) chmodSync(join(this.home, step.chmod.path), Number.parseInt(step.chmod.mode, 8));
+    else if (step.advance !== undefined) this.#advance(step.advance * 1000);
     else if (step.new_session) this.#session = undefined;
     else if (step.call) await this.#call(step.call, step.with ?? {}, step.expect ?? {});
     else if (step.check) await this.#check(step.check);
     else assert.fail(`unknown step ${JSON.stringify(step)}`);
+  }
+
+  #advance(ms: number) {
+    this.#offset += ms;
+    this.#elapsed += Math.max(0, ms);
   }
 
   async #control(command: Record<string, unknown>) {
@@ -95,7 +106,10 @@ class Run {
 
   async #call(name: string, args: Record<string, unknown>, expected: Expected) {
     const stored = (() => { try { return this.#content; } catch { return undefined; } })();
-    const secrets = [stored?.["refresh_token"], ...(stored?.["access_tokens"] ?? []).map((token: { value: string }) => token.value)].filter(Boolean);
+    const secrets: string[] = [
+      stored?.["refresh_token"], ...(stored?.["access_tokens"] ?? []).map((token: { value: string }) => token.value),
+      deployment.agent.secret, deployment.api_key, this.#last?.value,
+    ].filter(Boolean);
     this.#waits = [];
     const before = this.#last;
     let result: unknown;
@@ -103,13 +117,15 @@ class Run {
       result = await CALLS[name]?.(this, args);
     } catch (error) {
       if (!(error instanceof PosternError)) throw error;
-      for (const secret of secrets) assert.ok(!String(error.stack).includes(secret), "an error shows a token");
+      for (const secret of secrets) assert.ok(!String(error.stack).includes(secret), "an error shows a secret");
       assert.equal(error.code, expected.error, error.message);
       for (const word of expected.says ?? []) assert.ok(error.message.includes(this.#filled(word)), `${error.message} does not say ${word}`);
       return this.#expectWaits(expected);
     }
     assert.equal(undefined, expected.error, `${name} did not fail`);
     this.#expectWaits(expected);
+    const { warning = "" } = result as { warning?: string };
+    for (const secret of secrets) assert.ok(!warning.includes(secret), "a warning shows a secret");
     await this.#expectResult(result, expected, before, stored?.["access_tokens"]?.[0]?.value);
   }
 
@@ -125,7 +141,11 @@ class Run {
 
   async #expectResult(result: unknown, expected: Expected, before: AccessToken | undefined, stored: string | undefined) {
     if (expected.status !== undefined) assert.equal((result as Response).status, expected.status);
-    if (expected.warns !== undefined) assert.equal((result as { warning?: string }).warning !== undefined, expected.warns);
+    if ((result as object).hasOwnProperty("revoked")) {
+      const { revoked, warning } = result as { revoked: boolean; warning?: string };
+      assert.deepEqual([!revoked, warning !== undefined], [expected.warns ?? false, expected.warns ?? false], warning);
+      for (const word of expected.says ?? []) assert.ok(warning?.includes(this.#filled(word)), `${warning} does not say ${word}`);
+    }
     const token = result as AccessToken;
     if (expected.token === "stored") assert.equal(token.value, stored);
     if (expected.token === "same") assert.equal(token.value, before?.value);
@@ -152,10 +172,17 @@ class Run {
     }
     if (file.tokens !== undefined) assert.equal(this.#content?.["access_tokens"].length, file.tokens);
     if (file.files !== undefined) assert.deepEqual(readdirSync(dirname(this.#file)).sort(), [...file.files].sort());
+    for (const [name, value] of Object.entries(file.token_members ?? {})) {
+      const values = this.#content?.["access_tokens"].map((token: Record<string, unknown>) => JSON.stringify(token[name]));
+      assert.ok(values.includes(JSON.stringify(value)), `no token has ${name}`);
+    }
     for (const [name, value] of Object.entries(file.members ?? {})) assert.deepEqual(this.#content?.[name], value);
   }
 
-  async session(): Promise<Session> {
+  /** Returns the session of the last call, or opens one. */
+  async session({ profile, path }: { profile?: string; path?: string } = {}): Promise<Session> {
+    if (profile !== undefined) this.#session = await Session.open({ profile, runtime: this.runtime() });
+    if (path !== undefined) this.#session = await Session.open({ path: join(this.home, path), runtime: this.runtime() });
     this.#session ??= await Session.open({ runtime: this.runtime() });
     return this.#session;
   }
@@ -165,13 +192,19 @@ class Run {
     return token;
   }
 
-  login(session: Session) {
+  use(session: Session, args: Record<string, any> = {}) {
     this.#session = session;
-    return this.token({});
+    return this.token(args);
   }
 
-  async token(options: Parameters<Session["accessToken"]>[0]) {
-    return this.keep(await (await this.session()).accessToken(options));
+  async token({ profile, path, callers = 1, ...options }: Record<string, any>) {
+    const session = await this.session({ profile, path });
+    const outcomes = await Promise.allSettled(Array.from({ length: callers }, () => session.accessToken(options)));
+    const shown = outcomes.map((outcome) => outcome.status === "fulfilled" ? outcome.value.value : (outcome.reason as PosternError).code);
+    assert.deepEqual(new Set(shown).size, 1, "the callers get different outcomes");
+    const [outcome] = outcomes;
+    if (outcome?.status !== "fulfilled") throw outcome?.reason;
+    return this.keep(outcome.value);
   }
 
   get last() {
@@ -195,36 +228,43 @@ async function federation(run: Run, { from, without, claims, resource, scope }: 
     issuer: deployment.issuer, from: from as WorkloadSource, audience: deployment.workload.audience,
     ...(["kubernetes", "file"].includes(from) && { tokenFile }), runtime: run.runtime(env),
   });
-  return run.keep(await session.accessToken({ resource, scope }));
+  return run.use(session, { resource, scope });
 }
 
 const CALLS: Record<string, Call> = {
   access_token: (run, args) => run.token(args),
   renew: async (run, args) => {
-    const refused = run.last ?? (await (await run.session()).accessToken(args));
+    const refused = run.last ?? (await run.token(args));
     return run.token({ ...args, refused: refused.value });
   },
-  login_with_device: async (run, { decision, client_id: clientId, ...args }) => run.login(await loginWithDevice({
+  login_with_device: async (run, { decision, client_id: clientId, ...args }) => run.use(await loginWithDevice({
     issuer: deployment.issuer, ...(clientId && { clientId }), ...args, runtime: run.runtime(),
     onPrompt: async ({ userCode }) => { if (decision) await deployment.order({ device: { user_code: userCode, decision } }); },
   })),
-  login_with_browser: async (run, { decision = "allow", client_id: clientId, callback = {}, ...args }) => run.login(await loginWithBrowser({
+  login_with_browser: async (run, { decision = "allow", client_id: clientId, callback = {}, stray, twice, ...args }) => run.use(await loginWithBrowser({
     issuer: deployment.issuer, ...(clientId && { clientId }), ...args, runtime: run.runtime(),
     open: async (url) => {
       const { consent } = await deployment.order({ consent: { url, decision } });
-      const back = new URL(consent);
-      for (const [name, value] of Object.entries(callback)) value === null ? back.searchParams.delete(name) : back.searchParams.set(name, String(value));
-      // The answer comes after the login has ended.
-      void fetch(back).catch(() => {});
+      if (stray) assert.equal((await fetch(changed(consent, stray))).status, 400);
+      // The response comes after the login has ended.
+      for (let count = 0; count < (twice ? 2 : 1); count += 1) void fetch(changed(consent, callback)).catch(() => {});
     },
   })),
-  logout: async (run) => (await run.session()).logout(),
-  client_credentials: async (run, { secret = deployment.agent.secret, ...args }) => run.keep(await Session.clientCredentials({
+  logout: async (run, args) => (await run.session(args)).logout(),
+  client_credentials: async (run, { secret = deployment.agent.secret, ...args }) => run.use(Session.clientCredentials({
     issuer: deployment.issuer, clientId: deployment.agent.id, clientSecret: secret, runtime: run.runtime(),
-  }).accessToken(args)),
+  }), args),
+  api_key: async (run) => run.use(Session.apiKey(deployment.api_key, { runtime: run.runtime() })),
   federation,
-  request: async (run, { path }) => (await run.session()).fetch(deployment.issuer + path),
+  request: async (run, { path, url }) => (await run.session()).fetch(url ?? deployment.issuer + path),
 };
+
+/** Returns a URL with other parameters; null removes one. */
+function changed(url: string, parameters: Record<string, string | null>): URL {
+  const copy = new URL(url);
+  for (const [name, value] of Object.entries(parameters)) value === null ? copy.searchParams.delete(name) : copy.searchParams.set(name, String(value));
+  return copy;
+}
 
 for (const file of readdirSync(join(CONFORMANCE, "cases")).sort()) {
   for (const { name, steps } of load(`cases/${file}`).cases as Case[]) {
@@ -236,10 +276,16 @@ for (const file of readdirSync(join(CONFORMANCE, "cases")).sort()) {
   }
 }
 
+function sign(vector: Record<string, any>) {
+  const body = vector["body_hex"] === undefined ? (vector["body"] ?? "") : Buffer.from(vector["body_hex"], "hex");
+  const { token, method, target, nonce, timestamp_ms: timestampMs, content_sha256: contentSha256 } = vector;
+  return signRequest({ token, method, target, body, timestampMs, nonce, contentSha256 });
+}
+
 for (const vector of load("signatures.json").signed) {
-  test(`signatures: ${vector.name}`, () => {
-    const body = vector.body_hex === undefined ? (vector.body ?? "") : Buffer.from(vector.body_hex, "hex");
-    const parts = { token: vector.token, method: vector.method, target: vector.target, body, timestampMs: vector.timestamp_ms, nonce: vector.nonce };
-    assert.deepEqual(signRequest({ ...parts, contentSha256: vector.content_sha256 }), vector.headers);
-  });
+  test(`signatures: ${vector.name}`, () => assert.deepEqual(sign(vector), vector.headers));
+}
+
+for (const vector of load("signatures.json").refused) {
+  test(`signatures: ${vector.name} is refused`, () => assert.throws(() => sign(vector), RangeError));
 }

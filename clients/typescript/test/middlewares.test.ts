@@ -260,6 +260,35 @@ for (const [framework, start] of Object.entries({ hono: startHono, express: star
   });
 }
 
+describe("the body of a message to an MCP server with Hono", () => {
+  const app = () => {
+    const verifier = new Verifier({ issuer: here.issuer, audience: here.resources.orders });
+    const scopes = protectHono(verifier, { scopes: ["orders:read"], mcp: TOOLS });
+    return new Hono()
+      .post("/read-before", async (c, next) => { await c.req.json(); return next(); }, scopes, async (c) => c.json(await c.req.json()))
+      .post("/", scopes, async (c) => c.json(await c.req.json()));
+  };
+  const post = async (path: string, body: BodyInit) => app().request(path, {
+    method: "POST", body, headers: bearer(await agentToken(here, here.resources.orders)), ...(body instanceof ReadableStream && { duplex: "half" }),
+  } as RequestInit);
+  const message = (name: string) => JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name } });
+
+  test("can have been read by a middleware before", async () => {
+    assert.equal((await post("/read-before", message("list_orders"))).status, 200);
+    assert.equal((await post("/read-before", message("delete_order"))).status, 403);
+  });
+
+  test("is not read beyond 1 MiB", async () => {
+    assert.equal((await post("/", message("a".repeat(1_000_000)))).status, 200);
+    const response = await post("/", message("a".repeat(1 << 20)));
+    assert.deepEqual([response.status, await response.json()], [400, { error: "invalid_request", error_description: "The body is too long." }]);
+    let pulled = 0;
+    const endless = new ReadableStream({ pull: (controller) => { pulled += 1; controller.enqueue(new Uint8Array(1 << 16)); } });
+    assert.equal((await post("/", endless)).status, 400);
+    assert.ok(pulled < 30, `${pulled}`);
+  });
+});
+
 test("while the server cannot be reached, keys get 503 and access tokens are verified with the keys that are known", async (t) => {
   const failures: Error[] = [];
   const own = await startDeployment({ after: (end) => t.after(end) });

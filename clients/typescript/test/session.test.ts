@@ -1,32 +1,23 @@
 // Sessions, logins and requests, beyond what the cases of clients/conformance say.
 import assert from "node:assert/strict";
-import { mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import test, { after, before, type TestContext } from "node:test";
 import { inspect } from "node:util";
 import { tryLock } from "fs-native-extensions";
+import { folder } from "../src/folder.js";
 import { Session, loginWithBrowser, loginWithDevice } from "../src/index.js";
 import { createManagementClient } from "../src/management.js";
-import type { Runtime } from "../src/runtime.js";
-import { folder, serve, startDeployment } from "./harness.js";
+import { runtimeWith } from "../src/runtime.js";
+import { serve, startDeployment } from "./harness.js";
+import { world } from "./world.js";
 
 const ends: (() => void | Promise<void>)[] = [];
 let deployment: Awaited<ReturnType<typeof startDeployment>>;
 
 before(async () => { deployment = await startDeployment({ after: (end) => ends.push(end) }); });
 after(async () => { for (const end of ends.reverse()) await end(); });
-
-/** A clock that sleeping moves, in a home folder of its own. */
-function world(t: TestContext, env: Record<string, string> = {}) {
-  const home = folder({ after: (end) => t.after(end) });
-  let offset = 0;
-  const runtime: Partial<Runtime> = {
-    now: () => Date.now() + offset,
-    sleep: async (ms) => { offset += ms; },
-    env: { POSTERN_HOME: home, ...env },
-  };
-  return { home, runtime, advance: (seconds: number) => { offset += seconds * 1000; }, file: join(home, "sessions", "default.json") };
-}
 
 async function stored(t: TestContext, options: Record<string, unknown> = {}) {
   const own = world(t);
@@ -68,26 +59,59 @@ test("a refused token is renewed once, and the request is repeated with its body
   assert.equal(await refreshes(), 1);
 });
 
-test("a Request is repeated as well", async (t) => {
+test("a Request without a body is repeated as well", async (t) => {
   const { session } = await stored(t);
   const { url, seen } = await picky(t);
-  assert.equal((await session.fetch(new Request(url, { method: "POST", body: "the body" }))).status, 200);
-  assert.deepEqual(seen.map(({ body }) => body), ["the body", "the body"]);
+  assert.equal((await session.fetch(new Request(url))).status, 200);
+  assert.equal(seen.length, 2);
 });
 
-test("a stream is not repeated", async (t) => {
+test("a stream is not repeated, also as the body of a Request", async (t) => {
+  const { session } = await stored(t);
+  for (const inRequest of [false, true]) {
+    const { url, seen } = await picky(t);
+    const init = { method: "POST", body: new Blob(["the body"]).stream(), duplex: "half" } as RequestInit;
+    const response = await (inRequest ? session.fetch(new Request(url, init)) : session.fetch(url, init));
+    assert.equal(response.status, 401);
+    assert.deepEqual(seen.map(({ body }) => body), ["the body"]);
+  }
+});
+
+test("a redirect sends neither the token nor the signature to another host", async (t) => {
+  const requests: unknown[] = [];
+  const other = await serve({ after: (end) => t.after(end) }, (request, response) => { requests.push(request.headers); response.end(); });
+  for (const status of [302, 307, 308]) {
+    const url = await serve({ after: (end) => t.after(end) }, (_, response) => { response.writeHead(status, { location: `${other}/orders` }).end(); });
+    const session = Session.apiKey("pst_ak_secret", { sign: true });
+    for (const redirect of ["follow", "manual"] as const) {
+      assert.equal((await session.fetch(url, { method: "POST", body: "secret", redirect })).status, status);
+      assert.equal((await fetch(await session.authorize(new Request(url, { redirect })))).status, status);
+    }
+  }
+  assert.deepEqual(requests, []);
+});
+
+test("an API that does not answer is named, and an abort stays one", async () => {
+  const session = Session.apiKey("pst_ak_secret");
+  await assert.rejects(session.fetch("http://127.0.0.1:9/orders?secret"), { code: "server_unavailable", message: /^http:\/\/127\.0\.0\.1:9\/orders cannot/ });
+  await assert.rejects(session.fetch("http://127.0.0.1:9/", { signal: AbortSignal.abort() }), { name: "AbortError" });
+});
+
+test("the management client repeats a request with its body", async (t) => {
   const { session } = await stored(t);
   const { url, seen } = await picky(t);
-  const body = new Blob(["the body"]).stream();
-  const answer = await session.fetch(url, { method: "POST", body, duplex: "half" } as RequestInit);
-  assert.equal(answer.status, 401);
-  assert.equal(seen.length, 1);
+  const { response } = await createManagementClient(session, { baseUrl: url }).POST("/v1/runners", { body: { name: "build-1" } });
+  assert.equal(response.status, 200);
+  assert.deepEqual(seen.map(({ body }) => body), ['{"name":"build-1"}', '{"name":"build-1"}']);
 });
 
 test("a token is not sent over http to another machine", async (t) => {
   const { session } = await stored(t);
   await assert.rejects(session.fetch("http://api.example.com/orders"), { code: "insecure_issuer" });
-  await assert.rejects(session.fetch("http://127.0.0.1.example.com/"), { code: "insecure_issuer" });
+  for (const host of ["127.0.0.1.example.com", "api.localhost", "127.0.0.2"]) {
+    await assert.rejects(session.fetch(`http://${host}/`), { code: "insecure_issuer", message: new RegExp(host) });
+    await assert.rejects(session.authorize(new Request(`http://${host}/`)), { code: "insecure_issuer" });
+  }
 });
 
 test("what is printed or serialized shows no token", async (t) => {
@@ -100,7 +124,7 @@ test("what is printed or serialized shows no token", async (t) => {
   }
 });
 
-test("while the server is away, a token that is still valid is used, and it is asked again five seconds later", async (t) => {
+test("while the server cannot be reached, a token that is still valid is used, and it is asked again five seconds later", async (t) => {
   const { session, advance } = await stored(t);
   const token = await session.accessToken();
   advance(3550);
@@ -114,7 +138,7 @@ test("while the server is away, a token that is still valid is used, and it is a
   assert.notEqual((await session.accessToken()).value, token.value);
 });
 
-test("a refused token is not used while the server is away", async (t) => {
+test("a refused token is not used while the server cannot be reached", async (t) => {
   const { session } = await stored(t);
   const { value: refused } = await session.accessToken();
   await lose("/v1/auth/token");
@@ -156,6 +180,20 @@ test("profiles come from the configuration and the environment", async (t) => {
   for (const profile of ["../work", "", "Work", "a".repeat(65)]) await assert.rejects(Session.open({ profile, runtime }), { code: "session_invalid" });
   writeFileSync(join(home, "config.json"), "{");
   await assert.rejects(Session.open({ runtime }), { code: "session_invalid", message: /config\.json/ });
+  chmodSync(join(home, "config.json"), 0o666);
+  await assert.rejects(Session.open({ runtime }), { code: "storage_failed", message: /chmod go-w '.*config\.json'/ });
+});
+
+test("an empty variable is absent, and a relative folder of XDG is ignored", async (t) => {
+  const { home } = world(t);
+  const at = (env: Record<string, string>, platform: NodeJS.Platform = "linux") => folder(runtimeWith({ env }), platform);
+  assert.equal(at({ POSTERN_HOME: "", XDG_CONFIG_HOME: "", HOME: home }), join(home, ".config", "postern"));
+  assert.equal(at({ XDG_CONFIG_HOME: "relative", HOME: home }), join(home, ".config", "postern"));
+  assert.equal(at({ XDG_CONFIG_HOME: home, HOME: "/other" }), join(home, "postern"));
+  assert.equal(at({ HOME: "" }), join(userInfo().homedir, ".config", "postern"));
+  assert.equal(at({ APPDATA: home, XDG_CONFIG_HOME: "/other" }, "win32"), join(home, "postern"));
+  const runtime = { env: { POSTERN_HOME: home, POSTERN_PROFILE: "", POSTERN_ISSUER: "" } };
+  assert.equal((await Session.open({ runtime })).issuer, "http://127.0.0.1:9000");
 });
 
 test("a login that is cancelled stores nothing", async (t) => {
@@ -168,7 +206,7 @@ test("a login that is cancelled stores nothing", async (t) => {
     const cancelling = login({ signal: controller.signal, runtime: { ...runtime, sleep: async () => controller.abort() } });
     setTimeout(() => controller.abort(), 100);
     await assert.rejects(cancelling, { code: "cancelled" });
-    assert.deepEqual(readdirSync(home), []);
+    assert.deepEqual(readdirSync(home, { recursive: true }).sort(), ["sessions", "sessions/default.lock"]);
   }
 });
 
