@@ -39,12 +39,18 @@ const LONGEST_MESSAGE = 1 << 20;
 async function copyOf(c: Context): Promise<string | undefined> {
   // Hono keeps what a middleware before this one has read.
   if (c.req.raw.bodyUsed) return c.req.text();
+  const { raw } = c.req;
+  const reader = raw.clone().body?.getReader();
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of c.req.raw.clone().body ?? []) {
-    length += chunk.length;
-    if (length > LONGEST_MESSAGE) return undefined;
-    chunks.push(chunk);
+  for (let read = await reader?.read(); read && !read.done; read = await reader?.read()) {
+    length += read.value.length;
+    if (length > LONGEST_MESSAGE) {
+      // Each half of the copied stream waits for the other to be cancelled.
+      await Promise.all([reader?.cancel(), raw.body?.cancel()]);
+      return undefined;
+    }
+    chunks.push(read.value);
   }
   return Buffer.concat(chunks).toString();
 }
