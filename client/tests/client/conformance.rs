@@ -21,7 +21,8 @@ use crate::moving_clock::MovingClock;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/conformance");
 
-/// The harness as a process of its own.
+/// The harness as a process of its own. It ends, and stops the local program, when its input is
+/// closed, which dropping it does.
 struct Harness {
     ready: Value,
     _process: Child,
@@ -54,7 +55,6 @@ impl Harness {
             .arg(format!("{FOLDER}/harness.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
