@@ -116,8 +116,8 @@ fn an_unusable_secret_is_reported_with_its_file_and_not_printed() {
         (
             "{\"ref\": {}}",
             "not the expected JSON at line 1, column 6: unknown member, expected one of \
-             `operator_key_sha256`, `not_before`, `signing_keys`, `refresh_keys`, `session_keys`, \
-             `sealing_keys`, `refs`",
+             `operator_key_sha256`, `not_before`, `drops`, `signing_keys`, `refresh_keys`, \
+             `session_keys`, `sealing_keys`, `refs`",
         ),
         ("{\"refs\": [\"hunter2\"]}", "not the expected JSON at line 1, column 9: expected a map"),
         ("{", "not the expected JSON at line 1, column 1: EOF while parsing an object"),
