@@ -69,6 +69,16 @@ impl Context {
         self
     }
 
+    /// Returns a variable of the environment, if it is there and not empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.system.variable(name)
+    }
+
+    /// Returns the time of day.
+    pub fn now(&self) -> SystemTime {
+        self.system.now()
+    }
+
     /// Returns the time of day in seconds since 1970.
     pub(crate) fn unix_seconds(&self) -> i64 {
         let since = self.system.now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{CLIENT_ID, Context, Error, ErrorCode, Issuer, Result, session_file};
+use crate::{CLIENT_ID, Context, Error, ErrorCode, Issuer, Login, Result, Storage, session_file};
 
 /// The issuer of the local program.
 const LOCAL_ISSUER: &str = "http://127.0.0.1:9000";
@@ -66,6 +66,15 @@ pub struct ProfileConfig {
     /// The id of the client.
     #[serde(default = "default_client_id")]
     pub client_id: String,
+    /// The scopes that a login asks for, separated by spaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The API that a login asks for tokens for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// Where a login stores the refresh token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -199,7 +208,14 @@ impl ProfileConfig {
     /// Creates a profile.
     pub fn new(issuer: &Issuer, client_id: impl Into<String>) -> Self {
         let (issuer, client_id) = (issuer.to_string(), client_id.into());
-        Self { issuer, client_id, other: Map::new() }
+        let (scope, resource, storage) = (None, None, None);
+        Self { issuer, client_id, scope, resource, storage, other: Map::new() }
+    }
+
+    /// Returns what a login of this profile asks for.
+    pub fn login(&self) -> Login {
+        let Self { scope, resource, storage, .. } = self;
+        Login { scope: scope.clone(), resource: resource.clone(), storage: *storage }
     }
 }
 

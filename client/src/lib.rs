@@ -57,7 +57,7 @@ pub use reqwest;
 pub use secrecy::{ExposeSecret, SecretString};
 pub use session::{Logout, Session, SessionStatus};
 pub use session_file::Storage;
-pub use signature::{Signature, sign_request};
+pub use signature::{Signature, sign_request, sign_request_now};
 pub use workload::WorkloadSource;
 
 /// The id of the client that every deployment of Postern has, for programs on a user's machine.

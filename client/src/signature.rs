@@ -77,18 +77,40 @@ fn check(token: &SecretString, method: &str, target: &str, nonce: &str) -> Resul
     Err(Error::new(ErrorCode::InvalidRequest, message))
 }
 
+/// Signs a request that is sent now, as [`sign_request`] does.
+///
+/// # Errors
+/// As [`sign_request`], and [`ErrorCode::StorageFailed`] if the operating system gives no random
+/// bytes.
+pub fn sign_request_now(
+    context: &Context,
+    token: &SecretString,
+    method: &str,
+    target: &str,
+    body: &[u8],
+) -> Result<Signature> {
+    let now = context.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    sign_request(token, method, target, body, now_ms, &context.random_text()?)
+}
+
 impl Signature {
+    /// Returns the names and values of the headers.
+    pub fn headers(&self) -> [(&'static str, &str); 4] {
+        [
+            ("x-cli-signature", &self.signature),
+            ("x-cli-timestamp", &self.timestamp),
+            ("x-cli-nonce", &self.nonce),
+            ("x-cli-content-sha256", &self.content_sha256),
+        ]
+    }
+
     /// Sets the headers.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidRequest`] if the nonce has characters that a header cannot have.
     pub fn set_headers(&self, headers: &mut HeaderMap) -> Result<()> {
-        for (name, value) in [
-            ("x-cli-signature", &self.signature),
-            ("x-cli-timestamp", &self.timestamp),
-            ("x-cli-nonce", &self.nonce),
-            ("x-cli-content-sha256", &self.content_sha256),
-        ] {
+        for (name, value) in self.headers() {
             let value = HeaderValue::from_str(value).map_err(|_| {
                 let message = "The nonce is not valid. Use 16 to 128 letters, digits, - and _.";
                 Error::new(ErrorCode::InvalidRequest, message)
@@ -112,12 +134,9 @@ pub(crate) fn sign(
             Error::new(ErrorCode::InvalidRequest, message)
         })?,
     };
-    let now = context.system.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let nonce = context.random_text()?;
     let target = target(request.url());
-    let signature =
-        sign_request(&token.value, request.method().as_str(), &target, body, now_ms, &nonce)?;
+    let method = request.method().as_str();
+    let signature = sign_request_now(context, &token.value, method, &target, body)?;
     signature.set_headers(request.headers_mut())
 }
 
