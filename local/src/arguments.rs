@@ -74,6 +74,9 @@ pub(crate) enum Command {
     Openapi,
     /// Print the template's routes as the configuration of `cargo lambda watch`.
     WatchConfig,
+    /// Check the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Check and try the rules about workloads.
     #[command(subcommand)]
     Trust(TrustCommand),
@@ -94,6 +97,17 @@ pub(crate) enum Command {
         /// The folder for signing.json, verification.json and public.json.
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         out: PathBuf,
+        /// The configuration file. By default, postern.toml in the current folder, or the built-in
+        /// one.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say what is wrong with the configuration, as the start would.
+    Check {
         /// The configuration file. By default, postern.toml in the current folder, or the built-in
         /// one.
         #[arg(long, value_name = "FILE")]

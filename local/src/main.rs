@@ -26,13 +26,13 @@ use local::{
     permissions,
     protect::{self, ProtectedApi},
     serve::{self, LISTEN, Options, RequestLines},
-    settings::ConfigSource,
+    settings::{self, ConfigSource},
     template::Template,
     trust, watch,
 };
 use serde_json::json;
 
-use crate::arguments::{Attached, Cli, Command, KeysAction, Server, TrustCommand};
+use crate::arguments::{Attached, Cli, Command, ConfigCommand, KeysAction, Server, TrustCommand};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -57,6 +57,10 @@ async fn main() -> ExitCode {
             .map(|page| show::print_page(&page)),
         Command::WatchConfig => {
             Template::load().map(|template| show::print_page(&watch::config(&template)))
+        }
+        Command::Config(ConfigCommand::Check { config }) => {
+            settings::check(&ConfigSource::find(config.as_deref()))
+                .map(|page| show::print_page(&page))
         }
         Command::Trust(TrustCommand::Lint { config }) => {
             trust::lint(&ConfigSource::find(config.as_deref())).map(|page| show::print_page(&page))

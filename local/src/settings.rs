@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use postern::config::{Config, environment_variables};
+use postern::config::{Config, DEFAULT, environment_variables, read_file};
 use tracing::Level;
 
 use crate::{Error, data::LocalCredentials, engine};
@@ -47,6 +47,17 @@ impl ConfigSource {
         file.or_else(beside).map_or(Self::BuiltIn, Self::File)
     }
 
+    /// Returns the text of the configuration.
+    ///
+    /// # Errors
+    /// [`Error::Postern`] if the file cannot be read.
+    pub fn read(&self) -> Result<String, Error> {
+        match self {
+            Self::BuiltIn => Ok(DEFAULT.to_owned()),
+            Self::File(file) => Ok(read_file(file)?),
+        }
+    }
+
     /// Adds the variable that names the file.
     pub fn name_in(&self, variables: &mut BTreeMap<String, String>) {
         match self {
@@ -56,6 +67,31 @@ impl ConfigSource {
             }
         }
     }
+}
+
+/// Checks a configuration as the start of a deployment does, without its environment. Returns what
+/// to print if nothing is wrong.
+///
+/// # Errors
+/// [`Error::Postern`] if a setting is invalid.
+pub fn check(source: &ConfigSource) -> Result<String, Error> {
+    parse(source, &source.read()?)?;
+    Ok(format!("{source}: the configuration is valid\n"))
+}
+
+/// Parses a configuration with the variables that every deployment needs.
+///
+/// # Errors
+/// [`Error::Postern`] if a setting is invalid.
+pub(crate) fn parse(source: &ConfigSource, toml: &str) -> Result<Config, Error> {
+    let given = [
+        ("ISSUER", "https://localhost"),
+        ("KEYS_TABLE", "-"),
+        ("FAMILIES_TABLE", "-"),
+        ("NONCES_TABLE", "-"),
+    ];
+    let variables = given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
+    Ok(Config::from_file(&variables, toml, &source.to_string())?)
 }
 
 /// Reads the settings from the environment and the file, and adds those of a local deployment that

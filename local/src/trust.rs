@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use postern::{
     App,
     config::{
-        Config, DEFAULT, TrustOwner, TrustRule, read_file,
+        TrustOwner, TrustRule,
         trust::{TrustMode, claim_pattern::text_of, lint_file},
     },
     core::{
@@ -20,17 +20,17 @@ use postern::{
     },
 };
 
-use crate::{Error, settings::ConfigSource};
+use crate::{
+    Error,
+    settings::{self, ConfigSource},
+};
 
 /// Checks the rules of a configuration, and returns what to print if nothing is wrong.
 ///
 /// # Errors
 /// [`Error::Invalid`] with everything that is wrong, [`Error::Postern`] if the file is not valid.
 pub fn lint(source: &ConfigSource) -> Result<String, Error> {
-    let toml = match source {
-        ConfigSource::BuiltIn => DEFAULT.to_owned(),
-        ConfigSource::File(file) => read_file(file)?,
-    };
+    let toml = source.read()?;
     let in_file = |sentence: &dyn Display| format!("{source}: {sentence}");
     let invalid = |fault: Fault| Error::Invalid(in_file(&fault));
     let (findings, count) = lint_file(&toml).map_err(invalid)?;
@@ -38,14 +38,7 @@ pub fn lint(source: &ConfigSource) -> Result<String, Error> {
         let sentences: Vec<_> = findings.iter().map(|finding| in_file(finding)).collect();
         return Err(Error::Invalid(sentences.join("\n")));
     }
-    let given = [
-        ("ISSUER", "https://localhost"),
-        ("KEYS_TABLE", "-"),
-        ("FAMILIES_TABLE", "-"),
-        ("NONCES_TABLE", "-"),
-    ];
-    let variables = given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
-    Config::from_file(&variables, &toml, &source.to_string())?;
+    settings::parse(source, &toml)?;
     Ok(match count {
         0 => format!("{source}: there is no [[trust]]\n"),
         1 => format!("{source}: the rule is good\n"),

@@ -1,4 +1,5 @@
-//! The commands `postern-local trust lint` and `postern-local trust try`.
+//! The commands `postern-local trust lint`, `postern-local trust try` and `postern-local config
+//! check`.
 
 use std::{
     fs,
@@ -14,8 +15,12 @@ const RULE: &str = "[[trust]]\nname = \"a\"\nissuer = \"http://127.0.0.1:1\"\nau
 const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJodHRwOi8vMTI3LjAuMC4xOjEiLCJzdWIiOiJqb2IiLCJhdWQiOiJwb3N0ZXJuIiwiZXhwIjo0MDcwOTA4ODAwfQ.AAAA";
 
 fn trust(arguments: &[&str], folder: &Path, input: &str) -> Output {
+    run(&[&["trust"], arguments].concat(), folder, input)
+}
+
+fn run(arguments: &[&str], folder: &Path, input: &str) -> Output {
     let mut program = Command::new(super::PROGRAM)
-        .args([&["trust"], arguments].concat())
+        .args(arguments)
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -64,4 +69,20 @@ fn try_reads_a_token_from_the_command_line_or_from_standard_input() {
     let output = trust(&["try", "x"], folder.path(), "");
     assert!(text(&output.stderr).contains("postern-local: this is not a JWT"));
     assert!(!folder.path().join(".postern").exists(), "nothing is stored");
+}
+
+#[test]
+fn config_check_reads_the_file_of_the_folder_and_names_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&["config", "check"], folder.path(), "");
+    let built_in = "built in (there is no postern.toml in this folder)";
+    assert_eq!(text(&output.stdout), format!("{built_in}: the configuration is valid\n"));
+    fs::write(folder.path().join("postern.toml"), RULE).unwrap();
+    let output = run(&["config", "check"], folder.path(), "");
+    assert_eq!(text(&output.stdout), "postern.toml: the configuration is valid\n");
+    fs::write(folder.path().join("other.toml"), "brand = \"A\"").unwrap();
+    let output = run(&["config", "check", "--config", "other.toml"], folder.path(), "");
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let message = text(&output.stderr);
+    assert!(message.contains("other.toml") && message.contains("brand"), "{message}");
 }
