@@ -203,6 +203,7 @@ fn no_public_type_name_means_two_things_in_one_crate() {
         ("shared/src", ["ApiKey", "Session"]),
         ("functions/src", ["LoginPage", "CredentialPage"]),
         ("client/src", ["Session", "Issuer"]),
+        ("cli/src", ["Caller", "Failure"]),
         ("local/src", ["Engine", "Gateway"]),
         ("tests/src", ["World", "Issuer"]),
         ("e2e/src", ["Environment", "Target"]),
@@ -226,6 +227,8 @@ fn names_of_tests_are_short() {
         "functions/src",
         "client/src",
         "client/tests",
+        "cli/src",
+        "cli/tests",
         "local/src",
         "local/tests",
         "tests/it",
@@ -247,7 +250,7 @@ fn the_client_uses_no_other_crate_of_the_workspace() {
     let manifest: toml::Value = toml::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
     let dependencies = manifest["dependencies"].as_table().unwrap();
     assert!(dependencies.contains_key("oauth2"), "this test checks nothing");
-    for ours in ["postern", "functions", "local", "tests", "e2e"] {
+    for ours in ["postern", "functions", "postern-cli", "local", "tests", "e2e"] {
         assert!(!dependencies.contains_key(ours), "client uses {ours}, and could not be published");
     }
 }

@@ -1,5 +1,6 @@
 //! The examples of the pages, against a deployment. The tour of the README and the page about the
-//! API run in a shell instead, in `local/tests/program/pages.rs`.
+//! API run in a shell instead, in `local/tests/program/pages.rs`, and that about the command
+//! `postern` in `cli/tests/cli/docs.rs`.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,7 +19,7 @@ use tests::{
 };
 
 /// The pages whose commands run in a shell.
-const IN_A_SHELL: [&str; 2] = ["README.md", "docs/using-the-api.md"];
+const IN_A_SHELL: [&str; 3] = ["README.md", "docs/cli.md", "docs/using-the-api.md"];
 
 /// Returns the commands of a page that call a deployment of ours.
 fn commands<const N: usize>(path: &str) -> [CurlCommand; N] {

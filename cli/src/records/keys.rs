@@ -1,0 +1,170 @@
+//! `postern keys`.
+
+use std::collections::BTreeMap;
+
+use clap::Subcommand;
+use jiff::{SignedDuration, Timestamp};
+use postern_client::Context;
+use serde_json::{Value, json};
+
+use super::{DeletionArgs, Kind, ListArgs, RecordArgs, scopes};
+use crate::{credentials::Caller, failure::Failure};
+
+const KIND: Kind = Kind {
+    path: &["v1", "keys"],
+    name: "API key",
+    columns: &[
+        ("id", "id"),
+        ("name", "name"),
+        ("scopes", "scopes"),
+        ("expires", "expires_at"),
+        ("ends with", "last_four"),
+    ],
+    deletion: "Requests with it are refused at once.",
+};
+const USAGE: &str = "Programs send it as X-API-Key or as a bearer token; this program finds it in \
+                     the variable POSTERN_API_KEY.";
+
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Create a key.
+    Create {
+        /// The name.
+        name: String,
+        /// The scopes, separated by spaces.
+        #[arg(long)]
+        scope: String,
+        /// When it expires: a time such as 2099-01-31T12:00:00Z, or a duration such as 90d. By
+        /// default, never.
+        #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+        expires: Option<Expiry>,
+        /// Limit it to resources, such as repositories=acme/site. Can be repeated.
+        #[arg(long = "only", value_name = "KIND=NAME", value_parser = parse_pair)]
+        only: Vec<(String, String)>,
+        /// Refuse requests that are not signed with it.
+        #[arg(long)]
+        require_signature: bool,
+        /// Print the server's JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the keys of the organization.
+    List(ListArgs),
+    /// Show a key, without its secret.
+    Show(RecordArgs),
+    /// Replace the secret of a key.
+    Rotate {
+        #[command(flatten)]
+        record: RecordArgs,
+        /// How long the old secret keeps working, such as 1h: by default not at all, at most 7d.
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        overlap: Option<SignedDuration>,
+    },
+    /// Delete a key.
+    Delete(DeletionArgs),
+}
+
+/// When a key expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    After(SignedDuration),
+    At(Timestamp),
+}
+
+impl KeysCommand {
+    pub(crate) async fn run(self, context: &Context, caller: &Caller) -> Result<(), Failure> {
+        match self {
+            Self::Create { name, scope, expires, only, require_signature, json } => {
+                let mut body = json!({"name": name, "scopes": scopes(&scope)});
+                if let Some(expires) = expires {
+                    body["expires_at"] = expires.time(context)?.to_string().into();
+                }
+                if !only.is_empty() {
+                    body["resources"] = resources(only);
+                }
+                if require_signature {
+                    body["require_signature"] = true.into();
+                }
+                KIND.create(caller, &body, json, USAGE).await
+            }
+            Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::Show(arguments) => KIND.show(caller, &arguments).await,
+            Self::Rotate { record: RecordArgs { id, json }, overlap } => {
+                let overlap_s = overlap.map_or(0, |overlap| overlap.as_secs());
+                let body = json!({"overlap_s": overlap_s});
+                KIND.renew(caller, (&id, "rotate"), &body, json, USAGE).await
+            }
+            Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
+        }
+    }
+}
+
+impl Expiry {
+    fn time(self, context: &Context) -> Result<Timestamp, Failure> {
+        let time = match self {
+            Self::At(time) => Ok(time),
+            Self::After(duration) => {
+                Timestamp::try_from(context.now()).and_then(|now| now.checked_add(duration))
+            }
+        };
+        let time = time.and_then(|time| time.round(jiff::Unit::Second));
+        time.map_err(|_| Failure::usage("The time of --expires is too far away."))
+    }
+}
+
+fn resources(only: Vec<(String, String)>) -> Value {
+    let mut resources = BTreeMap::<String, Vec<String>>::new();
+    for (kind, name) in only {
+        resources.entry(kind).or_default().push(name);
+    }
+    json!(resources)
+}
+
+fn parse_expiry(text: &str) -> Result<Expiry, String> {
+    let time = text.parse().map(Expiry::At).ok();
+    time.or_else(|| parse_duration(text).map(Expiry::After).ok()).ok_or_else(|| {
+        "expected a time such as 2099-01-31T12:00:00Z, or a duration such as 90d or 12h".to_owned()
+    })
+}
+
+/// Parses a duration of days, hours, minutes and seconds. A day has 24 hours.
+fn parse_duration(text: &str) -> Result<SignedDuration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let days = days.map(|days| SignedDuration::from_hours(i64::from(days) * 24));
+    let duration = days.or_else(|| text.parse().ok());
+    duration
+        .filter(|duration| !duration.is_negative())
+        .ok_or_else(|| "expected a duration such as 7d, 12h or 30m".to_owned())
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(kind, name)| !kind.is_empty() && !name.is_empty());
+    pair.map(|(kind, name)| (kind.to_owned(), name.to_owned()))
+        .ok_or_else(|| "expected a kind and a name, such as repositories=acme/site".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_a_time_or_a_duration() {
+        let day = SignedDuration::from_hours(24);
+        assert_eq!(parse_expiry("90d"), Ok(Expiry::After(day * 90)));
+        assert_eq!(parse_expiry("12h"), Ok(Expiry::After(day / 2)));
+        let time = "2099-01-31T12:00:00Z";
+        assert_eq!(parse_expiry(time), Ok(Expiry::At(time.parse().unwrap())));
+        for wrong in ["", "soon", "-1h", "2099-01-31", "90"] {
+            assert!(parse_expiry(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_resource_has_a_kind_and_a_name() {
+        let pair = ("repositories".to_owned(), "acme/a=b".to_owned());
+        assert_eq!(parse_pair("repositories=acme/a=b"), Ok(pair));
+        for wrong in ["", "repositories", "=a", "repositories="] {
+            assert!(parse_pair(wrong).is_err(), "{wrong}");
+        }
+    }
+}

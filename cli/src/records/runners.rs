@@ -1,0 +1,63 @@
+//! `postern runners`.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{DeletionArgs, Kind, ListArgs, RecordArgs};
+use crate::{credentials::Caller, failure::Failure};
+
+const KIND: Kind = Kind {
+    path: &["v1", "runners"],
+    name: "runner",
+    columns: &[
+        ("id", "id"),
+        ("name", "name"),
+        ("labels", "labels"),
+        ("online", "online"),
+        ("status", "status"),
+        ("version", "version"),
+        ("last seen", "last_seen_at"),
+    ],
+    deletion: "Its token is refused at once.",
+};
+const USAGE: &str = "The runner sends it as X-Runner-Token.";
+
+#[derive(Subcommand)]
+pub(crate) enum RunnersCommand {
+    /// Create a runner.
+    Create {
+        /// The name.
+        name: String,
+        /// A label that selects it. Can be repeated.
+        #[arg(long = "label", value_name = "LABEL")]
+        labels: Vec<String>,
+        /// Print the server's JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the runners of the organization, and which of them are online.
+    List(ListArgs),
+    /// Show a runner, without its token.
+    Show(RecordArgs),
+    /// Replace the token of a runner.
+    Rotate(RecordArgs),
+    /// Delete a runner.
+    Delete(DeletionArgs),
+}
+
+impl RunnersCommand {
+    pub(crate) async fn run(self, caller: &Caller) -> Result<(), Failure> {
+        match self {
+            Self::Create { name, labels, json } => {
+                let body = json!({"name": name, "labels": labels});
+                KIND.create(caller, &body, json, USAGE).await
+            }
+            Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::Show(arguments) => KIND.show(caller, &arguments).await,
+            Self::Rotate(RecordArgs { id, json }) => {
+                KIND.renew(caller, (&id, "token"), &json!({}), json, USAGE).await
+            }
+            Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The records of the API.
+
+use serde_json::json;
+
+use crate::deployment::{Deployment, Machine, with};
+
+/// Returns what a command printed as JSON.
+async fn json(deployment: &Deployment, arguments: &[&str]) -> serde_json::Value {
+    deployment.run_with_key(&[arguments, &["--json"]].concat()).await.json()
+}
+
+fn text(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_key_is_created_listed_rotated_and_deleted() {
+    let deployment = Deployment::start().await;
+    let created = deployment
+        .run_with_key(&["keys", "create", "cron", "--scope", "scans:read runners:read"])
+        .await;
+    assert_eq!(created.exit_code, 0, "{created:?}");
+    let hint = "\nThe secret of this API key is shown only now. Programs send it as X-API-Key or \
+                as a bearer token; this program finds it in the variable POSTERN_API_KEY.\n";
+    assert_eq!(created.stderr, hint);
+    let member = |name: &str| {
+        let line = created.stdout.lines().find(|line| line.starts_with(&format!("{name} ")));
+        line.unwrap().split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let (id, key) = (member("id"), member("key"));
+    assert_eq!(deployment.world.whoami(&key).await, 200);
+
+    let listed = deployment.run_with_key(&["keys", "list"]).await.result();
+    let row = listed.lines().find(|line| line.contains("cron")).unwrap();
+    let ends_with = &key[key.len() - 4..];
+    let words: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(words, [&id, "cron", "scans:read", "runners:read", ends_with]);
+    assert_eq!(json(&deployment, &["keys", "show", &id]).await["id"], id.as_str());
+
+    let rotated = json(&deployment, &["keys", "rotate", &id, "--overlap", "1h"]).await;
+    assert_eq!(deployment.world.whoami(text(&rotated["key"])).await, 200);
+    assert_eq!(deployment.world.whoami(&key).await, 200);
+    deployment.world.advance_s(3601);
+    assert_eq!(deployment.world.whoami(&key).await, 401);
+
+    let deleted = deployment.run_with_key(&["keys", "delete", &id, "--yes"]).await;
+    deleted.expect(0, "", &format!("Deleted {id}.\n"));
+    assert_eq!(deployment.world.whoami(text(&rotated["key"])).await, 401);
+    let gone = deployment.run_with_key(&["keys", "show", &id]).await;
+    assert_eq!(gone.exit_code, 1, "{gone:?}");
+    assert!(gone.stderr.contains("(not_found, request "), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_key_can_be_limited() {
+    let deployment = Deployment::start().await;
+    let arguments = ["keys", "create", "a", "--scope", "scans:read", "--require-signature"];
+    let only = ["--only", "repositories=acme/a", "--only", "repositories=acme/b"];
+    let expires = ["--expires", "2099-01-31T12:00:00Z"];
+    let key = json(&deployment, &[&arguments[..], &only, &expires].concat()).await;
+    assert_eq!(key["resources"], json!({"repositories": ["acme/a", "acme/b"]}));
+    assert_eq!(key["expires_at"], "2099-01-31T12:00:00Z");
+    assert_eq!(key["require_signature"], true);
+}
+
+#[tokio::test]
+async fn every_page_of_a_list_is_shown() {
+    let deployment = Deployment::start().await;
+    for _ in 0..101 {
+        deployment.world.runner().await;
+    }
+    let all = json(&deployment, &["runners", "list"]).await;
+    assert_eq!(all.as_array().unwrap().len(), 101);
+    let some = deployment.run_with_key(&["runners", "list", "--json", "--limit", "3"]).await;
+    assert_eq!(some.stderr, "There are more: raise --limit, or remove it.\n");
+    assert_eq!(some.json().as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn an_agent_is_created_rotated_and_deleted() {
+    let deployment = Deployment::start().await;
+    let agent = json(&deployment, &["agents", "create", "ci", "--scope", "data:read"]).await;
+    let id = text(&agent["id"]);
+    let rotated = json(&deployment, &["agents", "rotate", id, "--keep-tokens"]).await;
+    assert_ne!(rotated["secret"], agent["secret"]);
+    let command = deployment.machine.command(&["whoami", "--json"]);
+    let command = with(command, "POSTERN_AGENT_ID", id);
+    let command = with(command, "POSTERN_AGENT_SECRET", text(&rotated["secret"]));
+    assert_eq!(deployment.machine.outcome(command, "").await.json()["user_id"], id);
+    deployment.run_with_key(&["agents", "delete", id, "--yes"]).await.result();
+    assert_eq!(json(&deployment, &["agents", "list"]).await, json!([]));
+}
+
+#[tokio::test]
+async fn runners_and_services_are_created_and_deleted() {
+    let deployment = Deployment::start().await;
+    let runner = json(&deployment, &["runners", "create", "build-1", "--label", "arm64"]).await;
+    assert_eq!(runner["labels"], json!(["arm64"]));
+    let id = text(&runner["id"]);
+    assert_ne!(json(&deployment, &["runners", "rotate", id]).await["token"], runner["token"]);
+    let listed = deployment.run_with_key(&["runners", "list"]).await.result();
+    let header = "ID  NAME  LABELS  ONLINE  STATUS  VERSION  LAST SEEN";
+    let (first, rows) = listed.split_once('\n').unwrap();
+    assert_eq!(first.split_whitespace().collect::<Vec<_>>().join(" "), header.replace("  ", " "));
+    assert_eq!(rows.split_whitespace().collect::<Vec<_>>(), [id, "build-1", "arm64", "no"]);
+    deployment.run_with_key(&["runners", "delete", id, "--yes"]).await.result();
+
+    let service = json(&deployment, &["services", "create", "a", "--scope", "data:read"]).await;
+    assert!(service["key"].is_string(), "{service}");
+    deployment.run_with_key(&["services", "delete", text(&service["id"]), "--yes"]).await.result();
+    assert_eq!(json(&deployment, &["services", "list"]).await, json!([]));
+}
+
+#[tokio::test]
+async fn a_user_is_created_invited_disabled_and_deleted() {
+    let deployment = Deployment::start().await;
+    let arguments = ["users", "create", "ada@example.com", "--role", "admin", "--password-stdin"];
+    let command = deployment.machine.command(&[&arguments[..], &["--json"]].concat());
+    let command = with(command, "POSTERN_API_KEY", &deployment.world.api_key);
+    let user = deployment.machine.outcome(command, "correct horse battery\n").await.json();
+    let id = text(&user["id"]);
+    let log_in = async || deployment.world.log_in("ada@example.com", "correct horse battery").await;
+    log_in().await.expect(200);
+
+    let disabled = deployment.run_with_key(&["users", "disable", id]).await;
+    disabled.expect(0, "", &format!("Disabled: {id}.\n"));
+    log_in().await.expect_error(403, "forbidden_user");
+    deployment.run_with_key(&["users", "enable", id]).await.result();
+    log_in().await.expect(200);
+    let signed_out = deployment.run_with_key(&["users", "sign-out", id]).await;
+    signed_out.expect(0, "", &format!("Signed out: {id}.\n"));
+    let invitation = json(&deployment, &["users", "invite", id]).await;
+    assert!(invitation["invitation"].is_string(), "{invitation}");
+    deployment.run_with_key(&["users", "delete", id, "--yes"]).await.result();
+
+    let invited = json(&deployment, &["users", "create", "b@example.com", "--invite"]).await;
+    assert!(invited["invitation"].is_string(), "{invited}");
+    let users = json(&deployment, &["users", "list"]).await;
+    assert_eq!(users.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_organization_is_created_by_the_operator_and_shows_itself() {
+    let deployment = Deployment::start().await;
+    let command = deployment.machine.command(&["organizations", "create", "New", "--json"]);
+    let command = with(command, "POSTERN_API_KEY", &deployment.world.operator_key);
+    let created = deployment.machine.outcome(command, "").await.json();
+    assert_eq!(created["name"], "New");
+    let own = json(&deployment, &["organizations", "show"]).await;
+    assert_eq!(own["id"], deployment.world.org_id.as_str());
+}
+
+#[tokio::test]
+async fn cli_tokens_of_a_user_are_listed_and_deleted() {
+    let deployment = Deployment::start().await;
+    deployment.sign_in("*").await;
+    let session = deployment.world.sign_in("ada", postern::core::principal::Role::Admin).await;
+    let (id, token) = deployment.world.cli_token(&session, &["scans:read"]).await;
+    let machine = &deployment.machine;
+    let listed = machine.run(&["cli-tokens", "list", "--json"]).await.json();
+    assert_eq!(listed[0]["id"], id.as_str());
+    let deleted = machine.run(&["cli-tokens", "delete", &id, "--yes"]).await;
+    deleted.expect(0, "", &format!("Deleted {id}.\n"));
+    assert_eq!(deployment.world.whoami(&token).await, 401);
+}
+
+#[tokio::test]
+async fn without_a_terminal_nothing_waits_for_an_answer() {
+    let machine = Machine::new("http://127.0.0.1:1".into());
+    let command = |arguments| with(machine.command(arguments), "POSTERN_API_KEY", "key");
+    let sentence = "postern: Delete the API key key_1? Requests with it are refused at once. There \
+                    is no terminal to answer at. Repeat the command with --yes.\n";
+    machine.outcome(command(&["keys", "delete", "key_1"]), "y\n").await.expect(2, "", sentence);
+    let sentence = "postern: There is no terminal to ask for the password at. Use --invite, or \
+                    --password-stdin.\n";
+    let create = command(&["users", "create", "ada@example.com"]);
+    machine.outcome(create, "").await.expect(2, "", sentence);
+}
+
+#[tokio::test]
+async fn a_caller_without_the_scope_is_told_which_one_is_missing() {
+    let deployment = Deployment::start().await;
+    deployment.sign_in("scans:read").await;
+    let outcome = deployment.machine.run(&["keys", "list"]).await;
+    assert_eq!((outcome.exit_code, outcome.stdout.as_str()), (1, ""));
+    assert!(outcome.stderr.contains("keys:read"), "{outcome:?}");
+    assert!(outcome.stderr.contains("(insufficient_scope, request "), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn ids_cannot_name_another_route() {
+    let deployment = Deployment::start().await;
+    for id in ["../agents", "a/b", "?limit=1", "%2e%2e"] {
+        let outcome = deployment.run_with_key(&["keys", "show", id]).await;
+        assert_eq!((outcome.exit_code, outcome.stdout.as_str()), (1, ""), "{id} {outcome:?}");
+    }
+    for id in ["", ".", ".."] {
+        let outcome = deployment.run_with_key(&["keys", "show", id]).await;
+        let sentence = "postern: The id is not valid. Use one that a list shows.\n";
+        outcome.expect(2, "", sentence);
+    }
+}
