@@ -55,7 +55,7 @@ impl FromStr for Issuer {
     }
 }
 
-/// Reports whether nobody on the way can read what is sent to a URL.
+/// Reports whether a URL is encrypted, or on this machine.
 pub(crate) fn is_secure(url: &Url) -> bool {
     let is_here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
     url.scheme() == "https" || (url.scheme() == "http" && is_here)

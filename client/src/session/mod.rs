@@ -13,7 +13,7 @@ pub(crate) use stored::StoredSession;
 
 use crate::{
     AccessToken, Context, DevicePrompt, Error, ErrorCode, Issuer, Login, Profile, Result, Storage,
-    TokenRequest, WorkloadSource, login, oauth::OauthClient, signature,
+    TokenRequest, WorkloadSource, issuer::is_secure, login, oauth::OauthClient, signature,
 };
 use issued::{Grant, IssuedSession};
 
@@ -178,7 +178,8 @@ impl Session {
         }
     }
 
-    /// Sets the header `Authorization` of a request.
+    /// Sets the header `Authorization` of a request. Send it only to an `https` URL, or to this
+    /// machine.
     ///
     /// # Errors
     /// As [`Self::access_token`].
@@ -191,12 +192,14 @@ impl Session {
     /// is sent once more, if its body can be. Redirects are not followed.
     ///
     /// # Errors
-    /// As [`Self::access_token`], and [`ErrorCode::ServerUnavailable`] if there is no response.
+    /// As [`Self::access_token`], [`ErrorCode::InsecureIssuer`] if the URL is neither `https` nor
+    /// on this machine, and [`ErrorCode::ServerUnavailable`] if there is no response.
     pub async fn execute(
         &self,
         wanted: &TokenRequest,
         request: reqwest::Request,
     ) -> Result<reqwest::Response> {
+        refuse_insecure(request.url())?;
         let again = request.try_clone();
         let token = self.access_token(wanted).await?;
         let response = self.send(&token, request).await?;
@@ -270,6 +273,19 @@ impl std::fmt::Debug for Session {
         };
         write!(f, "Session({source})")
     }
+}
+
+/// A token is only sent to a URL that is encrypted, or on this machine.
+fn refuse_insecure(url: &reqwest::Url) -> Result<()> {
+    if is_secure(url) {
+        return Ok(());
+    }
+    let message = format!(
+        "A token is not sent to {}, because everybody on the way can read it. Use its https URL; \
+         http is only for this machine.",
+        url.origin().ascii_serialization()
+    );
+    Err(Error::new(ErrorCode::InsecureIssuer, message))
 }
 
 fn api_key(value: &SecretString) -> AccessToken {

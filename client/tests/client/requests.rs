@@ -84,6 +84,25 @@ async fn other_refusals_renew_nothing() {
 }
 
 #[tokio::test]
+async fn a_token_is_not_sent_to_a_url_that_others_can_read() {
+    let world = World::new().await;
+    world.write_expired_session();
+    for url in ["http://api.example.com:81/orders?a=1", "http://localhost.example.com/", "ftp://a/"]
+    {
+        for session in [world.open().await, Session::api_key(&world.context, "pst_ak_1".into())] {
+            let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+            let outcome = session.execute(&TokenRequest::default(), request).await;
+            assert_eq!(error(outcome).0, "insecure_issuer", "{url}");
+        }
+    }
+    let request = reqwest::Client::new().get("http://api.example.com:81/a?b=1").build().unwrap();
+    let session = world.open().await;
+    let (_, message) = error(session.execute(&TokenRequest::default(), request).await);
+    assert!(message.contains("http://api.example.com:81,"), "{message}");
+    assert_eq!(world.server.requests("/token").len(), 0);
+}
+
+#[tokio::test]
 async fn an_api_key_is_sent_and_not_renewed() {
     let world = World::new().await;
     world.server.on("/api", refused(INVALID_TOKEN));
