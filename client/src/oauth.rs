@@ -2,7 +2,8 @@
 
 use std::{fmt::Display, pin::Pin};
 
-use http::{Request, StatusCode, header};
+use data_encoding::BASE64;
+use http::{HeaderValue, Request, StatusCode, header};
 use oauth2::{
     AsyncHttpClient, AuthType, AuthorizationCode, Client, ClientId, ClientSecret, EndpointNotSet,
     EndpointSet, ErrorResponseType, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl,
@@ -43,6 +44,13 @@ pub(crate) struct OauthClient {
     pub(crate) secret: Option<SecretString>,
 }
 
+/// What a token is that is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    Access,
+    Refresh,
+}
+
 /// What a token endpoint issued.
 #[derive(Debug)]
 pub(crate) struct IssuedTokens {
@@ -66,9 +74,30 @@ type TokenClient = Client<
     EndpointSet,
 >;
 
+impl TokenKind {
+    /// Returns the value of `token_type_hint`.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Access => "access_token",
+            Self::Refresh => "refresh_token",
+        }
+    }
+}
+
 impl OauthClient {
     pub(crate) fn public(id: &str) -> Self {
         Self { id: id.to_owned(), secret: None }
+    }
+
+    /// Returns the header `Authorization` of a client with a secret (RFC 6749 §2.3.1).
+    fn basic(&self) -> Option<HeaderValue> {
+        let encoded =
+            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let secret = encoded(self.secret.as_ref()?.expose_secret());
+        let credentials = BASE64.encode(format!("{}:{secret}", encoded(&self.id)).as_bytes());
+        let mut value = HeaderValue::try_from(format!("Basic {credentials}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 
     pub(crate) fn at(&self, metadata: &ServerMetadata) -> TokenClient {
@@ -174,20 +203,30 @@ impl Server {
         self.issued(tokens.map_err(|_| self.unexpected("its tokens are not valid"))?)
     }
 
-    /// Revokes a refresh token (RFC 7009), and reports whether the server has an endpoint for it.
-    pub(crate) async fn revoke(&self, client: &OauthClient, token: &SecretString) -> Result<bool> {
+    /// Revokes a token (RFC 7009).
+    pub(crate) async fn revoke(
+        &self,
+        client: Option<&OauthClient>,
+        token: &SecretString,
+        kind: TokenKind,
+    ) -> Result<()> {
         let Some(endpoint) = &self.metadata().await?.revocation_endpoint else {
-            return Ok(false);
+            let message = format!("{} cannot revoke tokens.", self.issuer);
+            return Err(Error::new(ErrorCode::InvalidResponse, message));
         };
+        let public = client.filter(|client| client.secret.is_none());
         let form = [
             ("token", Some(token.expose_secret())),
-            ("token_type_hint", Some("refresh_token")),
-            ("client_id", Some(&*client.id)),
+            ("token_type_hint", Some(kind.hint())),
+            ("client_id", public.map(|client| &*client.id)),
         ];
-        let request = form_request(endpoint.as_str(), &form)?;
+        let mut request = form_request(endpoint.as_str(), &form)?;
+        if let Some(credentials) = client.and_then(OauthClient::basic) {
+            request.headers_mut().insert(header::AUTHORIZATION, credentials);
+        }
         let answer = self.context.send(&request, Repetition::Always).await?;
         if answer.status().is_success() {
-            return Ok(true);
+            return Ok(());
         }
         let message = format!("{endpoint} answered {}.", answer.status().as_u16());
         Err(Error::new(ErrorCode::InvalidResponse, message))
@@ -279,7 +318,7 @@ impl Server {
         let (code, message) = match code {
             "invalid_grant" => (
                 ErrorCode::LoginRequired,
-                format!("{issuer} no longer accepts this session. Sign in again: postern login."),
+                format!("{issuer} no longer accepts this session. Log in again: postern login."),
             ),
             "invalid_client" | "unauthorized_client" => (
                 ErrorCode::InvalidClient,

@@ -159,6 +159,11 @@ impl SessionDocument {
         Err(Error::new(ErrorCode::SessionInvalid, message))
     }
 
+    /// Reports whether two sessions are of the same server and client.
+    pub(crate) fn is_of_the_login_of(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.client_id == other.client_id
+    }
+
     /// Returns the token for a request, if the session has one.
     pub(crate) fn find(&self, wanted: &TokenRequest) -> Option<&StoredAccessToken> {
         self.access_tokens.iter().find(|token| token.is_for(wanted))

@@ -8,7 +8,10 @@ use std::{
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::flights::{Flights, Renewable};
+use super::{
+    flights::{Flights, Renewable},
+    logout::{Logout, revoke_all},
+};
 use crate::{
     AccessToken, Context, Error, ErrorCode, Issuer, Result, TokenRequest, WorkloadSource,
     oauth::{IssuedTokens, OauthClient, Server},
@@ -52,6 +55,19 @@ impl IssuedSession {
 
     fn tokens(&self) -> MutexGuard<'_, HashMap<TokenRequest, StoredAccessToken>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Revokes the tokens at the server, and forgets them.
+    pub(super) async fn logout(&self) -> Logout {
+        let now = self.server.context.unix_seconds();
+        let tokens: Vec<_> = self.tokens().drain().map(|(_, token)| token).collect();
+        let alive = tokens.iter().filter(|token| token.is_alive(now));
+        let values: Vec<_> = alive.map(|token| token.token().value).collect();
+        let client = match &self.grant {
+            Grant::ClientCredentials(client) => Some(client),
+            Grant::Federation(_) => None,
+        };
+        Logout::after(revoke_all(&self.server, client, &values).await)
     }
 
     async fn request(&self, wanted: &TokenRequest) -> Result<IssuedTokens> {

@@ -2,6 +2,7 @@
 
 mod flights;
 mod issued;
+mod logout;
 mod stored;
 
 use std::{path::Path, sync::Arc, time::SystemTime};
@@ -9,6 +10,7 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 
+pub use logout::Logout;
 pub(crate) use stored::StoredSession;
 
 use crate::{
@@ -51,22 +53,12 @@ pub struct SessionStatus {
     pub expires_at: Option<SystemTime>,
 }
 
-/// What is left of a session after [`Session::logout`].
-#[derive(Clone, Debug)]
-#[must_use = "a session that the server still accepts is worth a warning"]
-pub enum Logout {
-    /// Nothing: the server ended it, and the file is deleted.
-    Complete,
-    /// The file is deleted, but the server may still accept the tokens until they expire.
-    OnlyHere(Error),
-}
-
 impl Session {
-    /// Opens the session that a login stored.
+    /// Opens the session that a login stored. Its file is read when a token is needed: only then
+    /// is it an error that there is none.
     ///
     /// # Errors
-    /// [`ErrorCode::LoginRequired`] if there is none, [`ErrorCode::SessionInvalid`] if its file
-    /// cannot be parsed, and [`ErrorCode::StorageFailed`] if it cannot be read.
+    /// [`ErrorCode::SessionInvalid`] if the name of the file does not end in `.json`.
     pub async fn open(context: &Context, profile: &Profile) -> Result<Self> {
         Self::open_file(context, &profile.session_file).await
     }
@@ -76,7 +68,7 @@ impl Session {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_file(context: &Context, session_file: &Path) -> Result<Self> {
-        let stored = StoredSession::open(context, session_file).await?;
+        let stored = StoredSession::open(context, session_file)?;
         Ok(Self::of(context, Source::Stored(Arc::new(stored))))
     }
 
@@ -212,22 +204,24 @@ impl Session {
         }
     }
 
-    /// Ends a stored session: at the server (RFC 7009), and then here. Other sources have nothing
-    /// to end.
+    /// Ends the session: revokes its tokens at the server (RFC 7009), and then deletes its file, or
+    /// forgets what is in memory. An API key stays valid.
     ///
     /// # Errors
-    /// [`ErrorCode::StorageFailed`] if the file cannot be deleted.
+    /// [`ErrorCode::StorageFailed`] if the file cannot be deleted, and [`ErrorCode::LockTimeout`].
     pub async fn logout(&self) -> Result<Logout> {
         match &self.source {
             Source::Stored(stored) => stored.logout().await,
-            Source::Issued(_) | Source::ApiKey(_) => Ok(Logout::Complete),
+            Source::Issued(issued) => Ok(issued.logout().await),
+            Source::ApiKey(_) => Ok(Logout::of_api_key()),
         }
     }
 
     /// Returns what a stored session is. Other sources have none.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// [`ErrorCode::LoginRequired`] if there is none, [`ErrorCode::SessionInvalid`] if its file
+    /// cannot be parsed, and [`ErrorCode::StorageFailed`] if it cannot be read.
     pub async fn status(&self) -> Result<Option<SessionStatus>> {
         match &self.source {
             Source::Stored(stored) => stored.status().await.map(Some),

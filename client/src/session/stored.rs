@@ -3,43 +3,56 @@
 //! 1. Read the file: a token that is not due for renewal is the answer. No lock is needed, because
 //!    the file is replaced at once.
 //! 2. Take the lock.
-//! 3. Read the file again: another process may have renewed the token meanwhile.
+//! 3. Read the file again: another process may have renewed the token meanwhile. If the session is
+//!    now of another server, release the lock and start again: a refresh token is only sent to the
+//!    server that issued it.
 //! 4. Exchange the refresh token. After a lost answer the same request is sent again, within the
 //!    time in which the server recognizes a repetition.
 //! 5. Replace the file, and release the lock.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use secrecy::SecretString;
 
 use super::{
-    Logout, SessionStatus,
+    SessionStatus,
     flights::{Flights, Renewable},
 };
 use crate::{
-    AccessToken, Context, Error, ErrorCode, Issuer, Login, Profile, Result, Storage, TokenRequest,
+    AccessToken, Context, Error, ErrorCode, Login, Profile, Result, Storage, TokenRequest,
     lock::SessionLock,
     oauth::{IssuedTokens, OauthClient, Server},
     session_file::{self, Replacement, SessionDocument},
 };
 
-/// How often a refresh token that another program replaced is followed.
-const LONGEST_CHAIN: usize = 3;
+/// How often a session is followed that another program replaced.
+pub(super) const LONGEST_CHAIN: usize = 3;
 
 /// A stored session.
 #[derive(Debug)]
 pub(crate) struct StoredSession {
-    server: Server,
+    pub(super) context: Context,
     path: PathBuf,
+    /// The server of the session when it was last read, with its metadata.
+    server: Mutex<Option<Arc<Server>>>,
     flights: Flights,
 }
 
 impl StoredSession {
-    /// Opens a session that exists.
-    pub(crate) async fn open(context: &Context, path: &Path) -> Result<Self> {
-        let document = read(path).await?;
-        let issuer: Issuer = document.issuer.parse()?;
-        Ok(Self::at(Server::new(context, &issuer), path))
+    /// Returns the session of a file, which is read when a token is needed.
+    pub(crate) fn open(context: &Context, path: &Path) -> Result<Self> {
+        if path.extension().is_none_or(|extension| extension != "json") {
+            let message = format!(
+                "{} is not the name of a session file, because it does not end in .json.",
+                path.display()
+            );
+            return Err(Error::new(ErrorCode::SessionInvalid, message));
+        }
+        let (server, flights) = (Mutex::default(), Flights::default());
+        Ok(Self { context: context.clone(), path: path.to_owned(), server, flights })
     }
 
     /// Stores the tokens of a login, in place of the previous session.
@@ -49,58 +62,27 @@ impl StoredSession {
         login: &Login,
         issued: IssuedTokens,
     ) -> Result<Self> {
-        let session = Self::at(server, &profile.session_file);
+        let session = Self::open(&server.context, &profile.session_file)?;
         let storage = usable_storage(login.storage, &session.path).await?;
         let (issuer, client_id) = (profile.issuer.to_string(), profile.client_id.clone());
         let mut document = SessionDocument::new(issuer, client_id, storage);
         document.scope = issued.access_token.scope.clone();
         // Without arguments, a program means what the login asked for.
         document.store(&TokenRequest::default(), &issued);
-        let lock = SessionLock::acquire(&session.server.context, &session.path).await?;
+        let lock = SessionLock::acquire(&session.context, &session.path).await?;
         let replacement = session.prepare().await?;
         session.replace(replacement, document, issued.refresh_token).await?;
         drop(lock);
         Ok(session)
     }
 
-    fn at(server: Server, path: &Path) -> Self {
-        Self { server, path: path.to_owned(), flights: Flights::default() }
-    }
-
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Ends the session at the server, and then here.
-    pub(crate) async fn logout(&self) -> Result<Logout> {
-        let _lock = SessionLock::acquire(&self.server.context, &self.path).await?;
-        let revoked = match read(&self.path).await {
-            Ok(document) => self.revoke(&document).await,
-            Err(error) if error.code() == ErrorCode::LoginRequired => Ok(Logout::Complete),
-            Err(error) => Err(error),
-        };
-        #[cfg(feature = "keyring")]
-        drop(crate::keyring::delete(&self.path).await);
-        let path = self.path.clone();
-        blocking(&self.path, move || session_file::delete(&path)).await?;
-        Ok(revoked.unwrap_or_else(|error| Logout::OnlyHere(still_accepted(&error))))
-    }
-
-    async fn revoke(&self, document: &SessionDocument) -> Result<Logout> {
-        let Some(token) = self.refresh_token(document).await? else {
-            return Ok(Logout::Complete);
-        };
-        let client = OauthClient::public(&document.client_id);
-        if self.server.revoke(&client, &token).await? {
-            return Ok(Logout::Complete);
-        }
-        let message = format!("{} cannot revoke tokens", self.server.issuer);
-        Err(Error::new(ErrorCode::InvalidResponse, message))
-    }
-
     /// Returns what the session is.
     pub(crate) async fn status(&self) -> Result<SessionStatus> {
-        let document = read(&self.path).await?;
+        let document = self.read().await?;
         let is_renewable = document.storage == Storage::Keyring || document.refresh_token.is_some();
         let expires_at = document.access_tokens.iter().map(|token| token.expires_at).max();
         Ok(SessionStatus {
@@ -113,32 +95,93 @@ impl StoredSession {
         })
     }
 
-    /// Exchanges the refresh token, and follows it if another program replaced it without the lock.
+    pub(super) async fn read(&self) -> Result<SessionDocument> {
+        let file = self.path.clone();
+        let document = blocking(&self.path, move || SessionDocument::read(&file)).await?;
+        document.ok_or_else(|| {
+            let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
+            let message = format!(
+                "Nobody is logged in: there is no {}. Log in: postern login --profile {name}.",
+                self.path.display()
+            );
+            Error::new(ErrorCode::LoginRequired, message)
+        })
+    }
+
+    /// Returns the server of a document.
+    pub(super) fn server(&self, document: &SessionDocument) -> Result<Arc<Server>> {
+        let mut known = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(server) if server.issuer.as_str() == document.issuer => Ok(Arc::clone(server)),
+            Some(_) | None => {
+                let server = Arc::new(Server::new(&self.context, &document.issuer.parse()?));
+                *known = Some(Arc::clone(&server));
+                Ok(server)
+            }
+        }
+    }
+
+    /// Renews a token under the lock. Returns none if the session is no longer that of `server`.
+    async fn renew_locked(
+        &self,
+        server: &Server,
+        found: &SessionDocument,
+        wanted: &TokenRequest,
+        refused: Option<&SecretString>,
+    ) -> Result<Option<AccessToken>> {
+        let _lock = SessionLock::acquire(&self.context, &self.path).await?;
+        let document = self.read().await?;
+        if let Some(token) = current(&document, wanted, refused, self.context.unix_seconds()) {
+            return Ok(Some(token));
+        }
+        if !document.is_of_the_login_of(found) {
+            return Ok(None);
+        }
+        let replacement = self.prepare().await?;
+        let Some((mut document, issued)) = self.refresh(server, document, wanted).await? else {
+            return Ok(None);
+        };
+        document.store(wanted, &issued);
+        let token = issued.access_token;
+        self.replace(replacement, document, issued.refresh_token).await?;
+        Ok(Some(token))
+    }
+
+    /// Exchanges the refresh token, and follows it if another program replaced it without the
+    /// lock. Returns none if the session is no longer that of `server`.
     async fn refresh(
         &self,
+        server: &Server,
         mut document: SessionDocument,
         wanted: &TokenRequest,
-    ) -> Result<(SessionDocument, IssuedTokens)> {
+    ) -> Result<Option<(SessionDocument, IssuedTokens)>> {
         let mut sent: Option<SecretString> = None;
         for _ in 0..LONGEST_CHAIN {
-            let token = self.refresh_token(&document).await?.ok_or_else(|| self.ended())?;
+            let token = self.refresh_token(&document).await?;
+            let token = token.ok_or_else(|| self.ended(server))?;
             if sent.as_ref().is_some_and(|sent| same(sent, &token)) {
                 break;
             }
             let client = OauthClient::public(&document.client_id);
-            match self.server.refresh(&client, &token, wanted).await {
-                Ok(issued) => return Ok((document, issued)),
+            match server.refresh(&client, &token, wanted).await {
+                Ok(issued) => return Ok(Some((document, issued))),
                 Err(error) if error.code() == ErrorCode::LoginRequired => {
-                    sent = Some(token);
-                    document = read(&self.path).await?;
+                    let found = self.read().await?;
+                    if !found.is_of_the_login_of(&document) {
+                        return Ok(None);
+                    }
+                    (sent, document) = (Some(token), found);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(self.ended())
+        Err(self.ended(server))
     }
 
-    async fn refresh_token(&self, document: &SessionDocument) -> Result<Option<SecretString>> {
+    pub(super) async fn refresh_token(
+        &self,
+        document: &SessionDocument,
+    ) -> Result<Option<SecretString>> {
         match document.storage {
             Storage::File => Ok(document.refresh_token.clone()),
             #[cfg(feature = "keyring")]
@@ -149,7 +192,7 @@ impl StoredSession {
     }
 
     async fn prepare(&self) -> Result<Replacement> {
-        let (path, now) = (self.path.clone(), self.server.context.system.now());
+        let (path, now) = (self.path.clone(), self.context.system.now());
         blocking(&self.path, move || {
             session_file::remove_leftovers(&path, now);
             Replacement::prepare(&path)
@@ -177,13 +220,22 @@ impl StoredSession {
         blocking(&self.path, move || replacement.write(&document.to_json(&path)?)).await
     }
 
-    fn ended(&self) -> Error {
+    fn ended(&self, server: &Server) -> Error {
         let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let message = format!(
-            "The session at {} has ended. Sign in again: postern login --profile {name}.",
-            self.server.issuer
+            "The session at {} has ended. Log in again: postern login --profile {name}.",
+            server.issuer
         );
         Error::new(ErrorCode::LoginRequired, message)
+    }
+
+    /// Returns the error of a session that was replaced each time that it was locked.
+    pub(super) fn replaced_again(&self) -> Error {
+        let message = format!(
+            "Other programs keep logging in to {}. Wait until they are done, and try again.",
+            self.path.display()
+        );
+        Error::new(ErrorCode::LockTimeout, message)
     }
 }
 
@@ -193,7 +245,7 @@ impl Renewable for StoredSession {
     }
 
     fn context(&self) -> &Context {
-        &self.server.context
+        &self.context
     }
 
     async fn current(
@@ -201,13 +253,13 @@ impl Renewable for StoredSession {
         wanted: &TokenRequest,
         refused: Option<&SecretString>,
     ) -> Result<Option<AccessToken>> {
-        let document = read(&self.path).await?;
-        Ok(current(&document, wanted, refused, self.server.context.unix_seconds()))
+        let document = self.read().await?;
+        Ok(current(&document, wanted, refused, self.context.unix_seconds()))
     }
 
     async fn alive(&self, wanted: &TokenRequest) -> Option<AccessToken> {
-        let document = read(&self.path).await.ok()?;
-        let now = self.server.context.unix_seconds();
+        let document = self.read().await.ok()?;
+        let now = self.context.unix_seconds();
         document.find(wanted).filter(|token| token.is_alive(now)).map(|token| token.token())
     }
 
@@ -216,19 +268,16 @@ impl Renewable for StoredSession {
         wanted: &TokenRequest,
         refused: Option<&SecretString>,
     ) -> Result<AccessToken> {
-        self.server.metadata().await?; // before the lock, which others wait for
-        let _lock = SessionLock::acquire(&self.server.context, &self.path).await?;
-        let document = read(&self.path).await?;
-        let now = self.server.context.unix_seconds();
-        if let Some(token) = current(&document, wanted, refused, now) {
-            return Ok(token);
+        for _ in 0..LONGEST_CHAIN {
+            let found = self.read().await?;
+            let server = self.server(&found)?;
+            server.metadata().await?; // before the lock, which others wait for
+            let renewed = self.renew_locked(&server, &found, wanted, refused).await?;
+            if let Some(token) = renewed {
+                return Ok(token);
+            }
         }
-        let replacement = self.prepare().await?;
-        let (mut document, issued) = self.refresh(document, wanted).await?;
-        document.store(wanted, &issued);
-        let token = issued.access_token;
-        self.replace(replacement, document, issued.refresh_token).await?;
-        Ok(token)
+        Err(self.replaced_again())
     }
 }
 
@@ -243,21 +292,8 @@ fn current(
     Some(token).filter(|token| !refused.is_some_and(|refused| token.is(refused)))
 }
 
-async fn read(path: &Path) -> Result<SessionDocument> {
-    let file = path.to_owned();
-    let document = blocking(path, move || SessionDocument::read(&file)).await?;
-    document.ok_or_else(|| {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let message = format!(
-            "Nobody is signed in: there is no {}. Sign in: postern login --profile {name}.",
-            path.display()
-        );
-        Error::new(ErrorCode::LoginRequired, message)
-    })
-}
-
 /// Does work with files on a thread that can wait for them.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -284,17 +320,9 @@ fn same(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() == other.expose_secret()
 }
 
-fn still_accepted(error: &Error) -> Error {
-    let message = format!(
-        "The session is deleted here, but the server may accept its tokens until they expire: \
-         {error}"
-    );
-    Error::new(error.code(), message)
-}
-
 #[cfg(not(feature = "keyring"))]
 fn no_keyring() -> Error {
     let message = "The refresh token is in the keyring of the operating system, which this program \
-                   cannot read. Sign in again with the file storage.";
+                   cannot read. Log in again with the file storage.";
     Error::new(ErrorCode::StorageFailed, message)
 }

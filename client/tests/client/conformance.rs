@@ -227,13 +227,7 @@ impl Run<'_> {
     }
 
     async fn logout(&mut self) -> Result<Outcome, Error> {
-        let session = match self.opened().await {
-            // A session that is not there cannot be opened, so there is nothing to end.
-            Err(error) if error.code().as_str() == "login_required" => {
-                return Ok(Outcome::Logout(None));
-            }
-            session => session?,
-        };
+        let session = self.opened().await?;
         Ok(Outcome::Logout(match session.logout().await? {
             Logout::Complete => None,
             Logout::OnlyHere(warning) => Some(warning.to_string()),

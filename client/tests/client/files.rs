@@ -2,16 +2,17 @@
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
-use postern_client::{Context, Home, Logout, ProfileConfig, Session, TokenRequest};
+use postern_client::{Context, Home, ProfileConfig, Session, TokenRequest};
 use serde_json::json;
 
-use crate::{error, scripted::Answer, system::World};
+use crate::{error, system::World};
 
 #[tokio::test]
 async fn without_a_file_a_login_is_required() {
     let world = World::new().await;
-    let (code, message) = error(Session::open(&world.context, &world.profile).await);
-    assert_eq!(code, "login_required");
+    let session = world.open().await;
+    let (code, message) = error(session.access_token(&TokenRequest::default()).await);
+    assert_eq!((code, error(session.status().await).0), ("login_required", "login_required"));
     assert!(message.contains("postern login --profile default"), "{message}");
     assert_eq!(world.files(), [""; 0]);
 }
@@ -36,7 +37,8 @@ async fn a_file_that_cannot_be_read_is_named() {
         (whole.to_string().replace("\"file\"", "\"cloud\""), "line 1"),
     ] {
         std::fs::write(world.path(), &text).unwrap();
-        let (code, message) = error(Session::open(&world.context, &world.profile).await);
+        let outcome = world.open().await.access_token(&TokenRequest::default()).await;
+        let (code, message) = error(outcome);
         assert_eq!(code, "session_invalid", "{text}");
         assert!(message.contains(says) && message.contains("default.json"), "{message}");
         assert!(!message.contains("refresh-1"), "{message}");
@@ -146,36 +148,6 @@ async fn two_sessions_of_one_file_refresh_once() {
     let (one, two) = tokio::join!(one.access_token(&wanted), two.access_token(&wanted));
     assert!(one.unwrap().expires_at == two.unwrap().expires_at);
     assert_eq!(world.server.refresh_tokens(), ["refresh-1"]);
-}
-
-#[tokio::test]
-async fn logout_ends_the_session_at_the_server_first() {
-    let world = World::new().await;
-    world.write_session(json!({}));
-    world.server.on("/revoke", Answer::Text(200, ""));
-    let session = world.open().await;
-    assert!(matches!(session.logout().await.unwrap(), Logout::Complete));
-    assert_eq!(world.files(), ["default.lock"]);
-    let form = world.server.requests("/revoke")[0].form();
-    assert_eq!((&*form["token"], &*form["client_id"]), ("refresh-1", "postern-cli"));
-    let (code, _) = error(session.access_token(&TokenRequest::default()).await);
-    assert_eq!(code, "login_required");
-}
-
-#[tokio::test]
-async fn logout_deletes_the_file_of_a_server_that_does_not_answer() {
-    for answers in [[503; 3], [400; 3]] {
-        let world = World::new().await;
-        world.write_session(json!({}));
-        for status in answers {
-            world.server.on("/revoke", Answer::Text(status, ""));
-        }
-        match world.open().await.logout().await.unwrap() {
-            Logout::OnlyHere(error) => assert!(error.to_string().contains("may accept"), "{error}"),
-            Logout::Complete => panic!("the server did not answer"),
-        }
-        assert_eq!(world.files(), ["default.lock"]);
-    }
 }
 
 #[tokio::test]

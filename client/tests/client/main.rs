@@ -2,6 +2,7 @@
 //! for protected APIs, against real deployments.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod another_login;
 mod api;
 mod browser;
 mod conformance;
@@ -10,6 +11,7 @@ mod device;
 mod discovery;
 mod files;
 mod hour;
+mod logout;
 mod mcp;
 mod moving_clock;
 mod processes;

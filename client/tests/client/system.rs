@@ -106,6 +106,11 @@ impl World {
     /// Writes the session file: an access token of an hour, obtained now. `changes` replaces
     /// members.
     pub(crate) fn write_session(&self, changes: Value) {
+        self.session_writer(changes)();
+    }
+
+    /// Returns what writes the session file, as another process would.
+    pub(crate) fn session_writer(&self, changes: Value) -> impl FnOnce() + Send + use<> {
         let mut session = json!({
             "version": 1,
             "issuer": self.server.url,
@@ -121,8 +126,11 @@ impl World {
         for (name, value) in changes.as_object().unwrap() {
             session[name] = value.clone();
         }
-        std::fs::create_dir_all(self.path().parent().unwrap()).unwrap();
-        std::fs::write(self.path(), session.to_string()).unwrap();
+        let (path, text) = (self.path().to_owned(), session.to_string());
+        move || {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
     }
 
     /// Writes a session whose access token has expired.
