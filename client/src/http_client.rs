@@ -154,7 +154,7 @@ fn unless_busy(
 }
 
 /// Reports whether a failed attempt is repeated. After a 429 it is only if the server says that it
-/// answers again soon.
+/// answers again soon. A server that answers 5xx may have handled the request before.
 fn is_repeated(
     error: &AttemptError,
     retry_after: Option<Duration>,
@@ -167,7 +167,7 @@ fn is_repeated(
         AttemptError::Status(StatusCode::TOO_MANY_REQUESTS) => {
             retry_after.is_some_and(|wait| wait <= LONGEST_RETRY_AFTER)
         }
-        AttemptError::Status(_) => true,
+        AttemptError::Status(_) => repetition == Repetition::Always,
     }
 }
 

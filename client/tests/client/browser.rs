@@ -152,6 +152,26 @@ async fn a_code_whose_answer_is_lost_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_code_that_the_server_may_have_redeemed_is_not_sent_again() {
+    for status in [500, 502, 503] {
+        let world = world().await;
+        world.server.on("/token", Answer::Text(status, ""));
+        world.server.issue("access-1", "refresh-1");
+        assert_eq!(error(log_in(&world, |_, _| {}).await.0).0, "server_unavailable");
+        assert_eq!(world.server.requests("/token").len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_sent_again_after_a_429_that_ends_soon() {
+    let world = world().await;
+    world.server.on("/token", Answer::With(429, "retry-after", "0", json!({})));
+    world.server.issue("access-1", "refresh-1");
+    log_in(&world, |_, _| {}).await.0.unwrap();
+    assert_eq!(world.server.requests("/token").len(), 2);
+}
+
+#[tokio::test]
 async fn other_requests_to_the_callback_change_nothing() {
     let world = world().await;
     world.server.issue("access-1", "refresh-1");
