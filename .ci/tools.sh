@@ -55,3 +55,8 @@ node_js() {
     [ -x "$cache/node/node_modules/node/bin/node" ] || npm install --prefix "$cache/node" --no-audit --no-fund --silent node@22
     export PATH="$cache/node/node_modules/node/bin:$PATH"
 }
+# The version of Node.js that GitHub runs actions with, and that the MCP conformance suite needs: `node_24` prints its path
+node_24() {
+    [ -x "$cache/node24/node_modules/node/bin/node" ] || npm install --prefix "$cache/node24" --no-audit --no-fund --silent node@24 >&2
+    echo "$cache/node24/node_modules/node/bin/node"
+}

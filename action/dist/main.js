@@ -1,0 +1,1426 @@
+// node_modules/@actions/core/lib/command.js
+import * as os from "os";
+
+// node_modules/@actions/core/lib/utils.js
+function toCommandValue(input) {
+  if (input === null || input === void 0) {
+    return "";
+  } else if (typeof input === "string" || input instanceof String) {
+    return input;
+  }
+  return JSON.stringify(input);
+}
+function toCommandProperties(annotationProperties) {
+  if (!Object.keys(annotationProperties).length) {
+    return {};
+  }
+  return {
+    title: annotationProperties.title,
+    file: annotationProperties.file,
+    line: annotationProperties.startLine,
+    endLine: annotationProperties.endLine,
+    col: annotationProperties.startColumn,
+    endColumn: annotationProperties.endColumn
+  };
+}
+
+// node_modules/@actions/core/lib/command.js
+function issueCommand(command, properties, message) {
+  const cmd = new Command(command, properties, message);
+  process.stdout.write(cmd.toString() + os.EOL);
+}
+var CMD_STRING = "::";
+var Command = class {
+  constructor(command, properties, message) {
+    if (!command) {
+      command = "missing.command";
+    }
+    this.command = command;
+    this.properties = properties;
+    this.message = message;
+  }
+  toString() {
+    let cmdStr = CMD_STRING + this.command;
+    if (this.properties && Object.keys(this.properties).length > 0) {
+      cmdStr += " ";
+      let first = true;
+      for (const key in this.properties) {
+        if (this.properties.hasOwnProperty(key)) {
+          const val = this.properties[key];
+          if (val) {
+            if (first) {
+              first = false;
+            } else {
+              cmdStr += ",";
+            }
+            cmdStr += `${key}=${escapeProperty(val)}`;
+          }
+        }
+      }
+    }
+    cmdStr += `${CMD_STRING}${escapeData(this.message)}`;
+    return cmdStr;
+  }
+};
+function escapeData(s) {
+  return toCommandValue(s).replace(/%/g, "%25").replace(/\r/g, "%0D").replace(/\n/g, "%0A");
+}
+function escapeProperty(s) {
+  return toCommandValue(s).replace(/%/g, "%25").replace(/\r/g, "%0D").replace(/\n/g, "%0A").replace(/:/g, "%3A").replace(/,/g, "%2C");
+}
+
+// node_modules/@actions/core/lib/file-command.js
+import * as crypto2 from "crypto";
+import * as fs from "fs";
+import * as os2 from "os";
+function issueFileCommand(command, message) {
+  const filePath = process.env[`GITHUB_${command}`];
+  if (!filePath) {
+    throw new Error(`Unable to find environment variable for file command ${command}`);
+  }
+  if (!fs.existsSync(filePath)) {
+    throw new Error(`Missing file at path: ${filePath}`);
+  }
+  fs.appendFileSync(filePath, `${toCommandValue(message)}${os2.EOL}`, {
+    encoding: "utf8"
+  });
+}
+function prepareKeyValueMessage(key, value) {
+  const delimiter = `ghadelimiter_${crypto2.randomUUID()}`;
+  const convertedValue = toCommandValue(value);
+  if (key.includes(delimiter)) {
+    throw new Error(`Unexpected input: name should not contain the delimiter "${delimiter}"`);
+  }
+  if (convertedValue.includes(delimiter)) {
+    throw new Error(`Unexpected input: value should not contain the delimiter "${delimiter}"`);
+  }
+  return `${key}<<${delimiter}${os2.EOL}${convertedValue}${os2.EOL}${delimiter}`;
+}
+
+// node_modules/@actions/core/lib/core.js
+import * as os3 from "os";
+var ExitCode;
+(function(ExitCode2) {
+  ExitCode2[ExitCode2["Success"] = 0] = "Success";
+  ExitCode2[ExitCode2["Failure"] = 1] = "Failure";
+})(ExitCode || (ExitCode = {}));
+function exportVariable(name, val) {
+  const convertedVal = toCommandValue(val);
+  process.env[name] = convertedVal;
+  const filePath = process.env["GITHUB_ENV"] || "";
+  if (filePath) {
+    return issueFileCommand("ENV", prepareKeyValueMessage(name, val));
+  }
+  issueCommand("set-env", { name }, convertedVal);
+}
+function setSecret(secret) {
+  issueCommand("add-mask", {}, secret);
+}
+function getInput(name, options) {
+  const val = process.env[`INPUT_${name.replace(/ /g, "_").toUpperCase()}`] || "";
+  if (options && options.required && !val) {
+    throw new Error(`Input required and not supplied: ${name}`);
+  }
+  if (options && options.trimWhitespace === false) {
+    return val;
+  }
+  return val.trim();
+}
+function setOutput(name, value) {
+  const filePath = process.env["GITHUB_OUTPUT"] || "";
+  if (filePath) {
+    return issueFileCommand("OUTPUT", prepareKeyValueMessage(name, value));
+  }
+  process.stdout.write(os3.EOL);
+  issueCommand("set-output", { name }, toCommandValue(value));
+}
+function setFailed(message) {
+  process.exitCode = ExitCode.Failure;
+  error(message);
+}
+function error(message, properties = {}) {
+  issueCommand("error", toCommandProperties(properties), message instanceof Error ? message.toString() : message);
+}
+function info(message) {
+  process.stdout.write(message + os3.EOL);
+}
+function saveState(name, value) {
+  const filePath = process.env["GITHUB_STATE"] || "";
+  if (filePath) {
+    return issueFileCommand("STATE", prepareKeyValueMessage(name, value));
+  }
+  issueCommand("save-state", { name }, toCommandValue(value));
+}
+
+// ../clients/typescript/src/errors.ts
+var PosternError = class extends Error {
+  code;
+  constructor(code, message) {
+    super(message);
+    this.name = new.target.name;
+    this.code = code;
+  }
+};
+function named(code) {
+  return class extends PosternError {
+    constructor(message) {
+      super(code, message);
+    }
+  };
+}
+var AccessDenied = class extends named("access_denied") {
+};
+var Cancelled = class extends named("cancelled") {
+};
+var ExpiredToken = class extends named("expired_token") {
+};
+var InsecureIssuer = class extends named("insecure_issuer") {
+};
+var InvalidClient = class extends named("invalid_client") {
+};
+var InvalidResponse = class extends named("invalid_response") {
+};
+var InvalidScope = class extends named("invalid_scope") {
+};
+var InvalidTarget = class extends named("invalid_target") {
+};
+var LockTimeout = class extends named("lock_timeout") {
+};
+var LoginRequired = class extends named("login_required") {
+};
+var ServerUnavailable = class extends named("server_unavailable") {
+};
+var SessionInvalid = class extends named("session_invalid") {
+};
+var StorageFailed = class extends named("storage_failed") {
+};
+var WorkloadTokenUnavailable = class extends named("workload_token_unavailable") {
+};
+
+// ../clients/typescript/src/federation.ts
+import { readFile } from "node:fs/promises";
+
+// ../clients/typescript/src/reason.ts
+function reason(error2) {
+  if (!(error2 instanceof Error)) return String(error2);
+  const { cause } = error2;
+  return cause instanceof Error && cause.message !== "" ? cause.message : error2.message;
+}
+
+// node_modules/oauth4webapi/build/index.js
+var USER_AGENT;
+if (typeof navigator === "undefined" || !navigator.userAgent?.startsWith?.("Mozilla/5.0 ")) {
+  const NAME = "oauth4webapi";
+  const VERSION2 = "v3.8.8";
+  USER_AGENT = `${NAME}/${VERSION2}`;
+}
+function looseInstanceOf(input, expected) {
+  if (input == null) {
+    return false;
+  }
+  try {
+    return input instanceof expected || Object.getPrototypeOf(input)[Symbol.toStringTag] === expected.prototype[Symbol.toStringTag];
+  } catch {
+    return false;
+  }
+}
+var ERR_INVALID_ARG_VALUE = "ERR_INVALID_ARG_VALUE";
+var ERR_INVALID_ARG_TYPE = "ERR_INVALID_ARG_TYPE";
+function CodedTypeError(message, code, cause) {
+  const err = new TypeError(message, { cause });
+  Object.assign(err, { code });
+  return err;
+}
+var allowInsecureRequests = /* @__PURE__ */ Symbol();
+var clockSkew = /* @__PURE__ */ Symbol();
+var clockTolerance = /* @__PURE__ */ Symbol();
+var customFetch = /* @__PURE__ */ Symbol();
+var jweDecrypt = /* @__PURE__ */ Symbol();
+var encoder = new TextEncoder();
+var decoder = new TextDecoder();
+function buf(input) {
+  if (typeof input === "string") {
+    return encoder.encode(input);
+  }
+  return decoder.decode(input);
+}
+var encodeBase64Url;
+if (Uint8Array.prototype.toBase64) {
+  encodeBase64Url = (input) => {
+    if (input instanceof ArrayBuffer) {
+      input = new Uint8Array(input);
+    }
+    return input.toBase64({ alphabet: "base64url", omitPadding: true });
+  };
+} else {
+  const CHUNK_SIZE = 32768;
+  encodeBase64Url = (input) => {
+    if (input instanceof ArrayBuffer) {
+      input = new Uint8Array(input);
+    }
+    const arr = [];
+    for (let i = 0; i < input.byteLength; i += CHUNK_SIZE) {
+      arr.push(String.fromCharCode.apply(null, input.subarray(i, i + CHUNK_SIZE)));
+    }
+    return btoa(arr.join("")).replace(/=/g, "").replace(/\+/g, "-").replace(/\//g, "_");
+  };
+}
+var decodeBase64Url;
+if (Uint8Array.fromBase64) {
+  decodeBase64Url = (input) => {
+    try {
+      return Uint8Array.fromBase64(input, { alphabet: "base64url" });
+    } catch (cause) {
+      throw CodedTypeError("The input to be decoded is not correctly encoded.", ERR_INVALID_ARG_VALUE, cause);
+    }
+  };
+} else {
+  decodeBase64Url = (input) => {
+    try {
+      const binary = atob(input.replace(/-/g, "+").replace(/_/g, "/").replace(/\s/g, ""));
+      const bytes = new Uint8Array(binary.length);
+      for (let i = 0; i < binary.length; i++) {
+        bytes[i] = binary.charCodeAt(i);
+      }
+      return bytes;
+    } catch (cause) {
+      throw CodedTypeError("The input to be decoded is not correctly encoded.", ERR_INVALID_ARG_VALUE, cause);
+    }
+  };
+}
+function b64u(input) {
+  if (typeof input === "string") {
+    return decodeBase64Url(input);
+  }
+  return encodeBase64Url(input);
+}
+var UnsupportedOperationError = class extends Error {
+  code;
+  constructor(message, options) {
+    super(message, options);
+    this.name = this.constructor.name;
+    this.code = UNSUPPORTED_OPERATION;
+    Error.captureStackTrace?.(this, this.constructor);
+  }
+};
+var OperationProcessingError = class extends Error {
+  code;
+  constructor(message, options) {
+    super(message, options);
+    this.name = this.constructor.name;
+    if (options?.code) {
+      this.code = options?.code;
+    }
+    Error.captureStackTrace?.(this, this.constructor);
+  }
+};
+function OPE(message, code, cause) {
+  return new OperationProcessingError(message, { code, cause });
+}
+function normalizeTyp(value) {
+  return value.toLowerCase().replace(/^application\//, "");
+}
+function isJsonObject(input) {
+  if (input === null || typeof input !== "object" || Array.isArray(input)) {
+    return false;
+  }
+  return true;
+}
+function prepareHeaders(input) {
+  if (looseInstanceOf(input, Headers)) {
+    input = Object.fromEntries(input.entries());
+  }
+  const headers = new Headers(input ?? {});
+  if (USER_AGENT && !headers.has("user-agent")) {
+    headers.set("user-agent", USER_AGENT);
+  }
+  if (headers.has("authorization")) {
+    throw CodedTypeError('"options.headers" must not include the "authorization" header name', ERR_INVALID_ARG_VALUE);
+  }
+  return headers;
+}
+function signal(url, value) {
+  if (value !== void 0) {
+    if (typeof value === "function") {
+      value = value(url.href);
+    }
+    if (!(value instanceof AbortSignal)) {
+      throw CodedTypeError('"options.signal" must return or be an instance of AbortSignal', ERR_INVALID_ARG_TYPE);
+    }
+    return value;
+  }
+  return void 0;
+}
+function assertNumber(input, allow0, it, code, cause) {
+  try {
+    if (typeof input !== "number" || !Number.isFinite(input)) {
+      throw CodedTypeError(`${it} must be a number`, ERR_INVALID_ARG_TYPE, cause);
+    }
+    if (input > 0)
+      return;
+    if (allow0) {
+      if (input !== 0) {
+        throw CodedTypeError(`${it} must be a non-negative number`, ERR_INVALID_ARG_VALUE, cause);
+      }
+      return;
+    }
+    throw CodedTypeError(`${it} must be a positive number`, ERR_INVALID_ARG_VALUE, cause);
+  } catch (err) {
+    if (code) {
+      throw OPE(err.message, code, cause);
+    }
+    throw err;
+  }
+}
+function assertString(input, it, code, cause) {
+  try {
+    if (typeof input !== "string") {
+      throw CodedTypeError(`${it} must be a string`, ERR_INVALID_ARG_TYPE, cause);
+    }
+    if (input.length === 0) {
+      throw CodedTypeError(`${it} must not be empty`, ERR_INVALID_ARG_VALUE, cause);
+    }
+  } catch (err) {
+    if (code) {
+      throw OPE(err.message, code, cause);
+    }
+    throw err;
+  }
+}
+function assertApplicationJson(response) {
+  assertContentType(response, "application/json");
+}
+function notJson(response, ...types) {
+  let msg = '"response" content-type must be ';
+  if (types.length > 2) {
+    const last = types.pop();
+    msg += `${types.join(", ")}, or ${last}`;
+  } else if (types.length === 2) {
+    msg += `${types[0]} or ${types[1]}`;
+  } else {
+    msg += types[0];
+  }
+  return OPE(msg, RESPONSE_IS_NOT_JSON, response);
+}
+function assertContentType(response, contentType) {
+  if (getContentType(response) !== contentType) {
+    throw notJson(response, contentType);
+  }
+}
+function getClockSkew(client) {
+  const skew = client?.[clockSkew];
+  return typeof skew === "number" && Number.isFinite(skew) ? skew : 0;
+}
+function getClockTolerance(client) {
+  const tolerance = client?.[clockTolerance];
+  return typeof tolerance === "number" && Number.isFinite(tolerance) && Math.sign(tolerance) !== -1 ? tolerance : 30;
+}
+function epochTime() {
+  return Math.floor(Date.now() / 1e3);
+}
+function assertAs(as) {
+  if (typeof as !== "object" || as === null) {
+    throw CodedTypeError('"as" must be an object', ERR_INVALID_ARG_TYPE);
+  }
+  assertString(as.issuer, '"as.issuer"');
+}
+function assertClient(client) {
+  if (typeof client !== "object" || client === null) {
+    throw CodedTypeError('"client" must be an object', ERR_INVALID_ARG_TYPE);
+  }
+  assertString(client.client_id, '"client.client_id"');
+}
+function formUrlEncode(token) {
+  return encodeURIComponent(token).replace(/(?:[-_.!~*'()]|%20)/g, (substring) => {
+    switch (substring) {
+      case "-":
+      case "_":
+      case ".":
+      case "!":
+      case "~":
+      case "*":
+      case "'":
+      case "(":
+      case ")":
+        return `%${substring.charCodeAt(0).toString(16).toUpperCase()}`;
+      case "%20":
+        return "+";
+      default:
+        throw new Error();
+    }
+  });
+}
+function ClientSecretPost(clientSecret) {
+  assertString(clientSecret, '"clientSecret"');
+  return (_as, client, body, _headers) => {
+    body.set("client_id", client.client_id);
+    body.set("client_secret", clientSecret);
+  };
+}
+function ClientSecretBasic(clientSecret) {
+  assertString(clientSecret, '"clientSecret"');
+  return (_as, client, _body, headers) => {
+    const username = formUrlEncode(client.client_id);
+    const password = formUrlEncode(clientSecret);
+    const credentials = btoa(`${username}:${password}`);
+    headers.set("authorization", `Basic ${credentials}`);
+  };
+}
+function None() {
+  return (_as, client, body, _headers) => {
+    body.set("client_id", client.client_id);
+  };
+}
+var URLParse = URL.parse ? (url, base) => URL.parse(url, base) : (url, base) => {
+  try {
+    return new URL(url, base);
+  } catch {
+    return null;
+  }
+};
+function checkProtocol(url, enforceHttps) {
+  if (enforceHttps && url.protocol !== "https:") {
+    throw OPE("only requests to HTTPS are allowed", HTTP_REQUEST_FORBIDDEN, url);
+  }
+  if (url.protocol !== "https:" && url.protocol !== "http:") {
+    throw OPE("only HTTP and HTTPS requests are allowed", REQUEST_PROTOCOL_FORBIDDEN, url);
+  }
+}
+function validateEndpoint(value, endpoint2, useMtlsAlias, enforceHttps) {
+  let url;
+  if (typeof value !== "string" || !(url = URLParse(value))) {
+    throw OPE(`authorization server metadata does not contain a valid ${useMtlsAlias ? `"as.mtls_endpoint_aliases.${endpoint2}"` : `"as.${endpoint2}"`}`, value === void 0 ? MISSING_SERVER_METADATA : INVALID_SERVER_METADATA, { attribute: useMtlsAlias ? `mtls_endpoint_aliases.${endpoint2}` : endpoint2 });
+  }
+  checkProtocol(url, enforceHttps);
+  return url;
+}
+function resolveEndpoint(as, endpoint2, useMtlsAlias, enforceHttps) {
+  if (useMtlsAlias && as.mtls_endpoint_aliases && endpoint2 in as.mtls_endpoint_aliases) {
+    return validateEndpoint(as.mtls_endpoint_aliases[endpoint2], endpoint2, useMtlsAlias, enforceHttps);
+  }
+  return validateEndpoint(as[endpoint2], endpoint2, useMtlsAlias, enforceHttps);
+}
+var ResponseBodyError = class extends Error {
+  cause;
+  code;
+  error;
+  status;
+  error_description;
+  response;
+  constructor(message, options) {
+    super(message, options);
+    this.name = this.constructor.name;
+    this.code = RESPONSE_BODY_ERROR;
+    this.cause = options.cause;
+    this.error = options.cause.error;
+    this.status = options.response.status;
+    this.error_description = options.cause.error_description;
+    Object.defineProperty(this, "response", { enumerable: false, value: options.response });
+    Error.captureStackTrace?.(this, this.constructor);
+  }
+};
+var WWWAuthenticateChallengeError = class extends Error {
+  cause;
+  code;
+  response;
+  status;
+  constructor(message, options) {
+    super(message, options);
+    this.name = this.constructor.name;
+    this.code = WWW_AUTHENTICATE_CHALLENGE;
+    this.cause = options.cause;
+    this.status = options.response.status;
+    this.response = options.response;
+    Object.defineProperty(this, "response", { enumerable: false });
+    Error.captureStackTrace?.(this, this.constructor);
+  }
+};
+var tokenMatch = "[a-zA-Z0-9!#$%&\\'\\*\\+\\-\\.\\^_`\\|~]+";
+var token68Match = "[a-zA-Z0-9\\-\\._\\~\\+\\/]+={0,2}";
+var quotedMatch = '"((?:[^"\\\\]|\\\\[\\s\\S])*)"';
+var quotedParamMatcher = "(" + tokenMatch + ")\\s*=\\s*" + quotedMatch;
+var paramMatcher = "(" + tokenMatch + ")\\s*=\\s*(" + tokenMatch + ")";
+var schemeRE = new RegExp("^[,\\s]*(" + tokenMatch + ")");
+var quotedParamRE = new RegExp("^[,\\s]*" + quotedParamMatcher + "[,\\s]*(.*)");
+var unquotedParamRE = new RegExp("^[,\\s]*" + paramMatcher + "[,\\s]*(.*)");
+var token68ParamRE = new RegExp("^(" + token68Match + ")(?:$|[,\\s])(.*)");
+function parseWwwAuthenticateChallenges(response) {
+  if (!looseInstanceOf(response, Response)) {
+    throw CodedTypeError('"response" must be an instance of Response', ERR_INVALID_ARG_TYPE);
+  }
+  const header = response.headers.get("www-authenticate");
+  if (header === null) {
+    return void 0;
+  }
+  const challenges = [];
+  let rest = header;
+  while (rest) {
+    let match = rest.match(schemeRE);
+    const scheme = match?.["1"].toLowerCase();
+    if (!scheme) {
+      return void 0;
+    }
+    const afterScheme = rest.substring(match[0].length);
+    if (afterScheme && !afterScheme.match(/^[\s,]/)) {
+      return void 0;
+    }
+    const spaceMatch = afterScheme.match(/^\s+(.*)$/);
+    const hasParameters = !!spaceMatch;
+    rest = spaceMatch ? spaceMatch[1] : void 0;
+    const parameters = {};
+    let token68;
+    if (hasParameters) {
+      while (rest) {
+        let key;
+        let value;
+        if (match = rest.match(quotedParamRE)) {
+          ;
+          [, key, value, rest] = match;
+          if (value.includes("\\")) {
+            value = value.replace(/\\([\s\S])/g, "$1");
+          }
+          parameters[key.toLowerCase()] = value;
+          continue;
+        }
+        if (match = rest.match(unquotedParamRE)) {
+          ;
+          [, key, value, rest] = match;
+          parameters[key.toLowerCase()] = value;
+          continue;
+        }
+        if (match = rest.match(token68ParamRE)) {
+          if (Object.keys(parameters).length) {
+            break;
+          }
+          ;
+          [, token68, rest] = match;
+          break;
+        }
+        return void 0;
+      }
+    } else {
+      rest = afterScheme || void 0;
+    }
+    const challenge = { scheme, parameters };
+    if (token68) {
+      challenge.token68 = token68;
+    }
+    challenges.push(challenge);
+  }
+  if (!challenges.length) {
+    return void 0;
+  }
+  return challenges;
+}
+async function parseOAuthResponseErrorBody(response) {
+  if (response.status > 399 && response.status < 500) {
+    assertReadableResponse(response);
+    assertApplicationJson(response);
+    try {
+      const json = await response.clone().json();
+      if (isJsonObject(json) && typeof json.error === "string" && json.error.length) {
+        return json;
+      }
+    } catch {
+    }
+  }
+  return void 0;
+}
+async function checkOAuthBodyError(response, expected, label) {
+  if (response.status !== expected) {
+    checkAuthenticationChallenges(response);
+    let err;
+    if (err = await parseOAuthResponseErrorBody(response)) {
+      await response.body?.cancel();
+      throw new ResponseBodyError("server responded with an error in the response body", {
+        cause: err,
+        response
+      });
+    }
+    throw OPE(`"response" is not a conform ${label} response (unexpected HTTP status code)`, RESPONSE_IS_NOT_CONFORM, response);
+  }
+}
+function assertDPoP(option) {
+  if (!branded.has(option)) {
+    throw CodedTypeError('"options.DPoP" is not a valid DPoPHandle', ERR_INVALID_ARG_VALUE);
+  }
+}
+function getContentType(input) {
+  return input.headers.get("content-type")?.split(";")[0];
+}
+async function authenticatedRequest(as, client, clientAuthentication, url, body, headers, options) {
+  await clientAuthentication(as, client, body, headers);
+  headers.set("content-type", "application/x-www-form-urlencoded;charset=UTF-8");
+  return (options?.[customFetch] || fetch)(url.href, {
+    body,
+    headers: Object.fromEntries(headers.entries()),
+    method: "POST",
+    redirect: "manual",
+    signal: signal(url, options?.signal)
+  });
+}
+async function tokenEndpointRequest(as, client, clientAuthentication, grantType, parameters, options) {
+  const url = resolveEndpoint(as, "token_endpoint", client.use_mtls_endpoint_aliases, options?.[allowInsecureRequests] !== true);
+  parameters.set("grant_type", grantType);
+  const headers = prepareHeaders(options?.headers);
+  headers.set("accept", "application/json");
+  if (options?.DPoP !== void 0) {
+    assertDPoP(options.DPoP);
+    await options.DPoP.addProof(url, headers, "POST");
+  }
+  const response = await authenticatedRequest(as, client, clientAuthentication, url, parameters, headers, options);
+  options?.DPoP?.cacheNonce(response, url);
+  return response;
+}
+var idTokenClaims = /* @__PURE__ */ new WeakMap();
+var jwtRefs = /* @__PURE__ */ new WeakMap();
+async function processGenericAccessTokenResponse(as, client, response, additionalRequiredIdTokenClaims, decryptFn, recognizedTokenTypes) {
+  assertAs(as);
+  assertClient(client);
+  if (!looseInstanceOf(response, Response)) {
+    throw CodedTypeError('"response" must be an instance of Response', ERR_INVALID_ARG_TYPE);
+  }
+  await checkOAuthBodyError(response, 200, "Token Endpoint");
+  assertReadableResponse(response);
+  const json = await getResponseJsonBody(response);
+  assertString(json.access_token, '"response" body "access_token" property', INVALID_RESPONSE, {
+    body: json
+  });
+  assertString(json.token_type, '"response" body "token_type" property', INVALID_RESPONSE, {
+    body: json
+  });
+  json.token_type = json.token_type.toLowerCase();
+  if (json.expires_in !== void 0) {
+    let expiresIn = typeof json.expires_in !== "number" ? parseFloat(json.expires_in) : json.expires_in;
+    assertNumber(expiresIn, true, '"response" body "expires_in" property', INVALID_RESPONSE, {
+      body: json
+    });
+    json.expires_in = expiresIn;
+  }
+  if (json.refresh_token !== void 0) {
+    assertString(json.refresh_token, '"response" body "refresh_token" property', INVALID_RESPONSE, {
+      body: json
+    });
+  }
+  if (json.scope !== void 0 && typeof json.scope !== "string") {
+    throw OPE('"response" body "scope" property must be a string', INVALID_RESPONSE, { body: json });
+  }
+  if (json.id_token !== void 0) {
+    assertString(json.id_token, '"response" body "id_token" property', INVALID_RESPONSE, {
+      body: json
+    });
+    const requiredClaims = [];
+    if (client.require_auth_time === true) {
+      requiredClaims.push("auth_time");
+    }
+    if (client.default_max_age !== void 0) {
+      assertNumber(client.default_max_age, true, '"client.default_max_age"');
+      requiredClaims.push("auth_time");
+    }
+    if (additionalRequiredIdTokenClaims?.length) {
+      requiredClaims.push(...additionalRequiredIdTokenClaims);
+    }
+    const { claims, jwt } = await validateIdTokenClaims(as, client, json.id_token, requiredClaims, decryptFn);
+    validateIdTokenAuthorizedParty(client, claims);
+    validateIdTokenAuthTimeClaim(claims);
+    jwtRefs.set(response, jwt);
+    idTokenClaims.set(json, claims);
+  }
+  if (recognizedTokenTypes?.[json.token_type] !== void 0) {
+    recognizedTokenTypes[json.token_type](response, json);
+  } else if (json.token_type !== "dpop" && json.token_type !== "bearer") {
+    throw new UnsupportedOperationError("unsupported `token_type` value", { cause: { body: json } });
+  }
+  return json;
+}
+function checkAuthenticationChallenges(response) {
+  let challenges;
+  if (challenges = parseWwwAuthenticateChallenges(response)) {
+    throw new WWWAuthenticateChallengeError("server responded with a challenge in the WWW-Authenticate HTTP Header", { cause: challenges, response });
+  }
+}
+function validateAudience(expected, result) {
+  if (Array.isArray(result.claims.aud)) {
+    if (!result.claims.aud.includes(expected)) {
+      throw OPE('unexpected JWT "aud" (audience) claim value', JWT_CLAIM_COMPARISON, {
+        expected,
+        claims: result.claims,
+        claim: "aud"
+      });
+    }
+  } else if (result.claims.aud !== expected) {
+    throw OPE('unexpected JWT "aud" (audience) claim value', JWT_CLAIM_COMPARISON, {
+      expected,
+      claims: result.claims,
+      claim: "aud"
+    });
+  }
+  return result;
+}
+function validateIssuer(as, result) {
+  const expected = as[_expectedIssuer]?.(result) ?? as.issuer;
+  if (result.claims.iss !== expected) {
+    throw OPE('unexpected JWT "iss" (issuer) claim value', JWT_CLAIM_COMPARISON, {
+      expected,
+      claims: result.claims,
+      claim: "iss"
+    });
+  }
+  return result;
+}
+var branded = /* @__PURE__ */ new WeakSet();
+var jwtClaimNames = {
+  aud: "audience",
+  c_hash: "code hash",
+  client_id: "client id",
+  exp: "expiration time",
+  iat: "issued at",
+  iss: "issuer",
+  jti: "jwt id",
+  nonce: "nonce",
+  s_hash: "state hash",
+  sub: "subject",
+  ath: "access token hash",
+  htm: "http method",
+  htu: "http uri",
+  cnf: "confirmation",
+  auth_time: "authentication time"
+};
+function validatePresence(required, result) {
+  for (const claim of required) {
+    if (result.claims[claim] === void 0) {
+      throw OPE(`JWT "${claim}" (${jwtClaimNames[claim]}) claim missing`, INVALID_RESPONSE, {
+        claims: result.claims
+      });
+    }
+  }
+  return result;
+}
+function validateStringClaim(claim, result) {
+  if (typeof result.claims[claim] !== "string") {
+    throw OPE(`unexpected JWT "${claim}" (${jwtClaimNames[claim]}) claim type`, INVALID_RESPONSE, {
+      claims: result.claims
+    });
+  }
+  return result;
+}
+function validateIdTokenClaims(as, client, idToken, requiredClaims, decryptFn) {
+  return validateJwt(idToken, checkSigningAlgorithm.bind(void 0, client.id_token_signed_response_alg, as.id_token_signing_alg_values_supported, "RS256"), getClockSkew(client), getClockTolerance(client), decryptFn).then(validatePresence.bind(void 0, ["aud", "exp", "iat", "iss", "sub", ...requiredClaims])).then(validateIssuer.bind(void 0, as)).then(validateAudience.bind(void 0, client.client_id)).then(validateStringClaim.bind(void 0, "sub"));
+}
+function validateIdTokenAuthTimeClaim(claims) {
+  if (claims.auth_time !== void 0) {
+    assertNumber(claims.auth_time, true, 'ID Token "auth_time" (authentication time)', INVALID_RESPONSE, { claims });
+  }
+}
+function validateIdTokenAuthorizedParty(client, claims) {
+  if (Array.isArray(claims.aud) && claims.aud.length !== 1) {
+    if (claims.azp === void 0) {
+      throw OPE('ID Token "aud" (audience) claim includes additional untrusted audiences', JWT_CLAIM_COMPARISON, { claims, claim: "aud" });
+    }
+    if (claims.azp !== client.client_id) {
+      throw OPE('unexpected ID Token "azp" (authorized party) claim value', JWT_CLAIM_COMPARISON, {
+        expected: client.client_id,
+        claims,
+        claim: "azp"
+      });
+    }
+  }
+}
+var WWW_AUTHENTICATE_CHALLENGE = "OAUTH_WWW_AUTHENTICATE_CHALLENGE";
+var RESPONSE_BODY_ERROR = "OAUTH_RESPONSE_BODY_ERROR";
+var UNSUPPORTED_OPERATION = "OAUTH_UNSUPPORTED_OPERATION";
+var PARSE_ERROR = "OAUTH_PARSE_ERROR";
+var INVALID_RESPONSE = "OAUTH_INVALID_RESPONSE";
+var RESPONSE_IS_NOT_JSON = "OAUTH_RESPONSE_IS_NOT_JSON";
+var RESPONSE_IS_NOT_CONFORM = "OAUTH_RESPONSE_IS_NOT_CONFORM";
+var HTTP_REQUEST_FORBIDDEN = "OAUTH_HTTP_REQUEST_FORBIDDEN";
+var REQUEST_PROTOCOL_FORBIDDEN = "OAUTH_REQUEST_PROTOCOL_FORBIDDEN";
+var JWT_TIMESTAMP_CHECK = "OAUTH_JWT_TIMESTAMP_CHECK_FAILED";
+var JWT_CLAIM_COMPARISON = "OAUTH_JWT_CLAIM_COMPARISON_FAILED";
+var MISSING_SERVER_METADATA = "OAUTH_MISSING_SERVER_METADATA";
+var INVALID_SERVER_METADATA = "OAUTH_INVALID_SERVER_METADATA";
+function checkJwtType(expected, result) {
+  if (typeof result.header.typ !== "string" || normalizeTyp(result.header.typ) !== expected) {
+    throw OPE('unexpected JWT "typ" header parameter value', INVALID_RESPONSE, {
+      header: result.header
+    });
+  }
+  return result;
+}
+async function genericTokenEndpointRequest(as, client, clientAuthentication, grantType, parameters, options) {
+  assertAs(as);
+  assertClient(client);
+  assertString(grantType, '"grantType"');
+  return tokenEndpointRequest(as, client, clientAuthentication, grantType, new URLSearchParams(parameters), options);
+}
+async function processGenericTokenEndpointResponse(as, client, response, options) {
+  return processGenericAccessTokenResponse(as, client, response, void 0, options?.[jweDecrypt], options?.recognizedTokenTypes);
+}
+async function revocationRequest(as, client, clientAuthentication, token, options) {
+  assertAs(as);
+  assertClient(client);
+  assertString(token, '"token"');
+  const url = resolveEndpoint(as, "revocation_endpoint", client.use_mtls_endpoint_aliases, options?.[allowInsecureRequests] !== true);
+  const body = new URLSearchParams(options?.additionalParameters);
+  body.set("token", token);
+  const headers = prepareHeaders(options?.headers);
+  headers.delete("accept");
+  return authenticatedRequest(as, client, clientAuthentication, url, body, headers, options);
+}
+async function processRevocationResponse(response) {
+  if (!looseInstanceOf(response, Response)) {
+    throw CodedTypeError('"response" must be an instance of Response', ERR_INVALID_ARG_TYPE);
+  }
+  await checkOAuthBodyError(response, 200, "Revocation Endpoint");
+  return void 0;
+}
+function assertReadableResponse(response) {
+  if (response.bodyUsed) {
+    throw CodedTypeError('"response" body has been used already', ERR_INVALID_ARG_VALUE);
+  }
+}
+async function introspectionRequest(as, client, clientAuthentication, token, options) {
+  assertAs(as);
+  assertClient(client);
+  assertString(token, '"token"');
+  const url = resolveEndpoint(as, "introspection_endpoint", client.use_mtls_endpoint_aliases, options?.[allowInsecureRequests] !== true);
+  const body = new URLSearchParams(options?.additionalParameters);
+  body.set("token", token);
+  const headers = prepareHeaders(options?.headers);
+  if (options?.requestJwtResponse ?? client.introspection_signed_response_alg) {
+    headers.set("accept", "application/token-introspection+jwt");
+  } else {
+    headers.set("accept", "application/json");
+  }
+  return authenticatedRequest(as, client, clientAuthentication, url, body, headers, options);
+}
+async function processIntrospectionResponse(as, client, response, options) {
+  assertAs(as);
+  assertClient(client);
+  if (!looseInstanceOf(response, Response)) {
+    throw CodedTypeError('"response" must be an instance of Response', ERR_INVALID_ARG_TYPE);
+  }
+  await checkOAuthBodyError(response, 200, "Introspection Endpoint");
+  let json;
+  if (getContentType(response) === "application/token-introspection+jwt") {
+    assertReadableResponse(response);
+    const { claims, jwt } = await validateJwt(await response.text(), checkSigningAlgorithm.bind(void 0, client.introspection_signed_response_alg, as.introspection_signing_alg_values_supported, "RS256"), getClockSkew(client), getClockTolerance(client), options?.[jweDecrypt]).then(checkJwtType.bind(void 0, "token-introspection+jwt")).then(validatePresence.bind(void 0, ["aud", "iat", "iss"])).then(validateIssuer.bind(void 0, as)).then(validateAudience.bind(void 0, client.client_id));
+    jwtRefs.set(response, jwt);
+    if (!isJsonObject(claims.token_introspection)) {
+      throw OPE('JWT "token_introspection" claim must be a JSON object', INVALID_RESPONSE, {
+        claims
+      });
+    }
+    json = claims.token_introspection;
+  } else {
+    assertReadableResponse(response);
+    json = await getResponseJsonBody(response);
+  }
+  if (typeof json.active !== "boolean") {
+    throw OPE('"response" body "active" property must be a boolean', INVALID_RESPONSE, {
+      body: json
+    });
+  }
+  return json;
+}
+async function validateJwt(jws, checkAlg, clockSkew2, clockTolerance2, decryptJwt) {
+  let { 0: protectedHeader, 1: payload, length } = jws.split(".");
+  if (length === 5) {
+    if (decryptJwt !== void 0) {
+      jws = await decryptJwt(jws);
+      ({ 0: protectedHeader, 1: payload, length } = jws.split("."));
+    } else {
+      throw new UnsupportedOperationError("JWE decryption is not configured", { cause: jws });
+    }
+  }
+  if (length !== 3) {
+    throw OPE("Invalid JWT", INVALID_RESPONSE, jws);
+  }
+  let header;
+  try {
+    header = JSON.parse(buf(b64u(protectedHeader)));
+  } catch (cause) {
+    throw OPE("failed to parse JWT Header body as base64url encoded JSON", PARSE_ERROR, cause);
+  }
+  if (!isJsonObject(header)) {
+    throw OPE("JWT Header must be a top level object", INVALID_RESPONSE, jws);
+  }
+  checkAlg(header);
+  if (header.crit !== void 0) {
+    throw new UnsupportedOperationError('no JWT "crit" header parameter extensions are supported', {
+      cause: { header }
+    });
+  }
+  let claims;
+  try {
+    claims = JSON.parse(buf(b64u(payload)));
+  } catch (cause) {
+    throw OPE("failed to parse JWT Payload body as base64url encoded JSON", PARSE_ERROR, cause);
+  }
+  if (!isJsonObject(claims)) {
+    throw OPE("JWT Payload must be a top level object", INVALID_RESPONSE, jws);
+  }
+  const now = epochTime() + clockSkew2;
+  if (claims.exp !== void 0) {
+    if (typeof claims.exp !== "number") {
+      throw OPE('unexpected JWT "exp" (expiration time) claim type', INVALID_RESPONSE, { claims });
+    }
+    if (claims.exp <= now - clockTolerance2) {
+      throw OPE('unexpected JWT "exp" (expiration time) claim value, expiration is past current timestamp', JWT_TIMESTAMP_CHECK, { claims, now, tolerance: clockTolerance2, claim: "exp" });
+    }
+  }
+  if (claims.iat !== void 0) {
+    if (typeof claims.iat !== "number") {
+      throw OPE('unexpected JWT "iat" (issued at) claim type', INVALID_RESPONSE, { claims });
+    }
+  }
+  if (claims.iss !== void 0) {
+    if (typeof claims.iss !== "string") {
+      throw OPE('unexpected JWT "iss" (issuer) claim type', INVALID_RESPONSE, { claims });
+    }
+  }
+  if (claims.nbf !== void 0) {
+    if (typeof claims.nbf !== "number") {
+      throw OPE('unexpected JWT "nbf" (not before) claim type', INVALID_RESPONSE, { claims });
+    }
+    if (claims.nbf > now + clockTolerance2) {
+      throw OPE('unexpected JWT "nbf" (not before) claim value', JWT_TIMESTAMP_CHECK, {
+        claims,
+        now,
+        tolerance: clockTolerance2,
+        claim: "nbf"
+      });
+    }
+  }
+  if (claims.aud !== void 0) {
+    if (typeof claims.aud !== "string" && !Array.isArray(claims.aud)) {
+      throw OPE('unexpected JWT "aud" (audience) claim type', INVALID_RESPONSE, { claims });
+    }
+  }
+  return { header, claims, jwt: jws };
+}
+function checkSigningAlgorithm(client, issuer, fallback, header) {
+  if (client !== void 0) {
+    if (typeof client === "string" ? header.alg !== client : !client.includes(header.alg)) {
+      throw OPE('unexpected JWT "alg" header parameter', INVALID_RESPONSE, {
+        header,
+        expected: client,
+        reason: "client configuration"
+      });
+    }
+    return;
+  }
+  if (Array.isArray(issuer)) {
+    if (!issuer.includes(header.alg)) {
+      throw OPE('unexpected JWT "alg" header parameter', INVALID_RESPONSE, {
+        header,
+        expected: issuer,
+        reason: "authorization server metadata"
+      });
+    }
+    return;
+  }
+  if (fallback !== void 0) {
+    if (typeof fallback === "string" ? header.alg !== fallback : typeof fallback === "function" ? !fallback(header.alg) : !fallback.includes(header.alg)) {
+      throw OPE('unexpected JWT "alg" header parameter', INVALID_RESPONSE, {
+        header,
+        expected: fallback,
+        reason: "default value"
+      });
+    }
+    return;
+  }
+  throw OPE('missing client or server configuration to verify used JWT "alg" header parameter', void 0, { client, issuer, fallback });
+}
+async function getResponseJsonBody(response, check = assertApplicationJson) {
+  let json;
+  try {
+    json = await response.json();
+  } catch (cause) {
+    check(response);
+    throw OPE('failed to parse "response" body as JSON', PARSE_ERROR, cause);
+  }
+  if (!isJsonObject(json)) {
+    throw OPE('"response" body must be a top level object', INVALID_RESPONSE, { body: json });
+  }
+  return json;
+}
+var _expectedIssuer = /* @__PURE__ */ Symbol();
+
+// ../clients/typescript/src/defaults.ts
+var VERSION = "0.1.0";
+var USER_AGENT2 = `postern-client-typescript/${VERSION}`;
+var UNKNOWN_LIFETIME = 3e5;
+var LAST_ATTEMPT_BEGINS = 6e3;
+var ATTEMPT_TIMEOUT = 3e3;
+var WAITS = [200, 500];
+var JITTER = 0.5;
+var LONGEST_RETRY_AFTER = 3e3;
+
+// ../clients/typescript/src/runtime.ts
+import { setTimeout as wait } from "node:timers/promises";
+var SYSTEM = {
+  now: () => Date.now(),
+  sleep: async (ms, signal2) => {
+    await wait(ms, void 0, { ...signal2 && { signal: signal2 } }).catch(() => {
+      throw cancelled();
+    });
+  },
+  random: () => Math.random(),
+  env: process.env,
+  fetch: (url, init) => fetch(url, init)
+};
+var runtimeWith = (changes = {}) => ({ ...SYSTEM, ...changes });
+var cancelled = () => new Cancelled("The login was cancelled. Nothing was stored.");
+
+// ../clients/typescript/src/http.ts
+function isLoopback(hostname) {
+  return hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+function secureUrl(text) {
+  if (!URL.canParse(text)) throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
+  const url = new URL(text);
+  const isSecure = url.protocol === "https:" || url.protocol === "http:" && isLoopback(url.hostname);
+  if (!isSecure) throw new InsecureIssuer(`${url.origin} is not encrypted: use https. Only this machine can be called by http.`);
+  return url;
+}
+var shown = (url) => url.split(/[?#]/, 1)[0] ?? "";
+async function attempt(runtime, url, init) {
+  const signals = [AbortSignal.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []];
+  const headers = new Headers(init.headers);
+  headers.set("user-agent", USER_AGENT2);
+  const answer = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: AbortSignal.any(signals) });
+  const body = await answer.arrayBuffer();
+  return new Response(body.byteLength === 0 ? null : body, { status: answer.status, headers: answer.headers });
+}
+function retryAfter(answer, wait2) {
+  if (answer.status >= 500) return wait2;
+  if (answer.status !== 429) return void 0;
+  const asked = Number(answer.headers.get("retry-after") ?? Number.NaN) * 1e3;
+  return asked >= 0 && asked <= LONGEST_RETRY_AFTER ? Math.max(asked, wait2) : void 0;
+}
+var NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
+function isUnsent(error2) {
+  const cause = error2 instanceof Error ? error2.cause : void 0;
+  return NOT_CONNECTED.includes(cause?.code ?? cause?.errors?.[0]?.code ?? "");
+}
+async function send(runtime, url, init, attempts = "several") {
+  secureUrl(url);
+  const end = runtime.now() + LAST_ATTEMPT_BEGINS;
+  const waits = attempts === "once" ? [] : WAITS;
+  for (let count = 0; ; count += 1) {
+    const base = waits[count];
+    const wait2 = base === void 0 ? void 0 : base * (1 - JITTER + 2 * JITTER * runtime.random());
+    let pause = wait2;
+    let problem;
+    try {
+      const answer = await attempt(runtime, url, init);
+      pause = retryAfter(answer, wait2 ?? 0);
+      if (answer.status < 500 && answer.status !== 429) return answer;
+      problem = answer.status === 429 ? `it answered 429 (too many requests)${answer.headers.has("retry-after") ? `, and to try again in ${answer.headers.get("retry-after")} s` : ""}` : `it answered ${answer.status}`;
+    } catch (error2) {
+      if (init.signal?.aborted) throw cancelled();
+      if (attempts === "until_received" && !isUnsent(error2)) pause = void 0;
+      problem = error2 instanceof Error && error2.name === "TimeoutError" ? "it did not answer in time" : reason(error2);
+    }
+    const isLast = wait2 === void 0 || pause === void 0 || runtime.now() + pause > end;
+    if (isLast) throw new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
+    await runtime.sleep(pause, init.signal ?? void 0);
+  }
+}
+async function jsonObject(answer, url) {
+  const value = await answer.json().catch(() => void 0);
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new InvalidResponse(`${shown(url)} did not answer with a JSON object (status ${answer.status}). Check the URL of the issuer.`);
+}
+
+// ../clients/typescript/src/discovery.ts
+function metadataUrls(issuer) {
+  const path = issuer.pathname.replace(/\/$/, "");
+  return [
+    `${issuer.origin}/.well-known/oauth-authorization-server${path}`,
+    `${issuer.origin}${path}/.well-known/openid-configuration`
+  ];
+}
+async function discover(runtime, issuer, signal2) {
+  const url = secureUrl(issuer);
+  if (url.search !== "" || url.hash !== "") throw new InsecureIssuer(`The issuer ${url.origin} has a query or a fragment: leave it out.`);
+  for (const address of metadataUrls(url)) {
+    const answer = await send(runtime, address, { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } });
+    if (answer.status === 404) continue;
+    if (answer.status !== 200) throw new InvalidResponse(`${address} answered ${answer.status}. Check the URL of the issuer.`);
+    const metadata = await jsonObject(answer, address);
+    if (metadata["issuer"] !== issuer) {
+      throw new InvalidResponse(`${address} is about another issuer than ${issuer}. Write the issuer exactly as the server does.`);
+    }
+    if (typeof metadata["token_endpoint"] !== "string") throw new InvalidResponse(`${address} names no token_endpoint. Check the URL of the issuer.`);
+    return metadata;
+  }
+  throw new InvalidResponse(`${issuer} has no metadata of an authorization server. Check the URL of the issuer.`);
+}
+function endpoint(server, name) {
+  const url = server[name];
+  if (typeof url !== "string") throw new InvalidResponse(`${server.issuer} has no ${name}: it does not support this.`);
+  secureUrl(url);
+  return url;
+}
+
+// ../clients/typescript/src/grants.ts
+var OAuthError = class extends Error {
+  constructor(error2, description) {
+    super(error2);
+    this.error = error2;
+    this.description = description;
+  }
+  error;
+  description;
+};
+var BY_CODE = {
+  access_denied: AccessDenied,
+  expired_token: ExpiredToken,
+  invalid_client: InvalidClient,
+  invalid_grant: LoginRequired,
+  invalid_scope: InvalidScope,
+  invalid_target: InvalidTarget,
+  unauthorized_client: InvalidClient
+};
+function errorOf(issuer, { error: error2, description }) {
+  const known = BY_CODE[error2];
+  const said = description === "" ? "" : ` ${description}`;
+  return known ? new known(`${issuer} answered ${error2}.${said}`) : new InvalidResponse(`${issuer} refused the request with the error ${error2}.${said}`);
+}
+var printable = (text) => typeof text === "string" ? text.replace(/[^\x20-\x7e]/g, "?").slice(0, 500) : "";
+var present = (parameters) => Object.fromEntries(Object.entries(parameters).filter((pair) => pair[1] !== void 0));
+var Server = class {
+  issuer;
+  runtime;
+  #client;
+  #metadata;
+  constructor(runtime, issuer, client) {
+    this.runtime = runtime;
+    this.issuer = issuer;
+    this.#client = client;
+  }
+  get clientId() {
+    return this.#client.clientId;
+  }
+  /** Returns the metadata, which is fetched once. */
+  async metadata(signal2) {
+    this.#metadata ??= discover(this.runtime, this.issuer, signal2);
+    try {
+      return await this.#metadata;
+    } catch (error2) {
+      this.#metadata = void 0;
+      throw error2;
+    }
+  }
+  /** The client for oauth4webapi, which wants an id also where none is sent. */
+  get client() {
+    return { client_id: this.#client.clientId ?? "-", [clockTolerance]: 10 * 365 * 86400 };
+  }
+  authentication(server) {
+    const { clientId, clientSecret } = this.#client;
+    if (clientId === void 0) return () => {
+    };
+    if (clientSecret === void 0) return None();
+    const methods = server.token_endpoint_auth_methods_supported;
+    const isPostOnly = methods?.includes("client_secret_post") && !methods.includes("client_secret_basic");
+    return isPostOnly ? ClientSecretPost(clientSecret) : ClientSecretBasic(clientSecret);
+  }
+  options(attempts, signal2) {
+    return {
+      // `send` refuses what is not encrypted, but for this machine.
+      [allowInsecureRequests]: true,
+      [customFetch]: (url, init) => send(this.runtime, url, init, attempts),
+      ...signal2 && { signal: signal2 }
+    };
+  }
+  /**
+   * Requests tokens.
+   *
+   * @throws {OAuthError} The server returned an error.
+   * @throws {InvalidResponse} The answer has not the form of one.
+   * @throws {ServerUnavailable} There was none.
+   */
+  async grant(type, parameters, attempts = "several", signal2) {
+    return this.tokens((server) => genericTokenEndpointRequest(
+      server,
+      this.client,
+      this.authentication(server),
+      type,
+      present(parameters),
+      this.options(attempts, signal2)
+    ), signal2);
+  }
+  /** Asks what a credential is (RFC 7662). An API key can authenticate in place of the client. */
+  async introspect(token, resource, apiKey) {
+    const server = await this.metadata();
+    endpoint(server, "introspection_endpoint");
+    const authentication = apiKey === void 0 ? this.authentication(server) : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
+    return understood(this.issuer, async () => {
+      const options = { ...this.options("once"), additionalParameters: { resource } };
+      const answer = await introspectionRequest(server, this.client, authentication, token, options);
+      return processIntrospectionResponse(server, this.client, answer);
+    });
+  }
+  /** Ends a token (RFC 7009). */
+  async revoke(token) {
+    const server = await this.metadata();
+    endpoint(server, "revocation_endpoint");
+    await understood(this.issuer, async () => {
+      const answer = await revocationRequest(server, this.client, this.authentication(server), token, this.options("several"));
+      await processRevocationResponse(answer);
+    });
+  }
+  async tokens(request, signal2) {
+    const server = await this.metadata(signal2);
+    const body = await understood(this.issuer, async () => processGenericTokenEndpointResponse(server, this.client, await request(server)));
+    return {
+      accessToken: body.access_token,
+      tokenType: body.token_type === "dpop" ? "DPoP" : "Bearer",
+      lifetime: body.expires_in === void 0 ? UNKNOWN_LIFETIME : body.expires_in * 1e3,
+      refreshToken: body.refresh_token,
+      scope: body.scope
+    };
+  }
+};
+async function understood(issuer, read) {
+  try {
+    return await read();
+  } catch (error2) {
+    if (error2 instanceof PosternError || error2 instanceof OAuthError) throw error2;
+    if (error2 instanceof ResponseBodyError) throw new OAuthError(printable(error2.error), printable(error2.error_description));
+    if (error2 instanceof WWWAuthenticateChallengeError) {
+      const body = await error2.response.json().catch(() => ({}));
+      throw new OAuthError(printable(body["error"] ?? "invalid_client"), printable(body["error_description"]));
+    }
+    const { cause } = error2;
+    const status = cause instanceof Response ? `, status ${cause.status}` : "";
+    const said = `${error2 instanceof Error ? error2.message : "unknown"}${status}`;
+    throw new InvalidResponse(`${issuer} did not answer as an authorization server does (${said}). Check the URL of the issuer.`);
+  }
+}
+
+// ../clients/typescript/src/federation.ts
+var github = async (runtime, audience) => {
+  const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = runtime.env;
+  if (!url || !token) {
+    throw new WorkloadTokenUnavailable("The job cannot request a token: set permissions: id-token: write for it. Outside GitHub Actions there is none.");
+  }
+  const address = new URL(url);
+  address.searchParams.set("audience", audience);
+  const answer = await send(runtime, address.href, { headers: { authorization: `Bearer ${token}`, accept: "application/json" } });
+  if (answer.status !== 200) {
+    throw new WorkloadTokenUnavailable(`GitHub answered ${answer.status} to the request for a token. Check that the job has permissions: id-token: write.`);
+  }
+  const { value } = await jsonObject(answer, address.href);
+  if (typeof value !== "string" || value === "") throw new WorkloadTokenUnavailable("GitHub gave no token. Run the job again.");
+  return value;
+};
+var gitlab = async ({ env }, audience, { tokenVariable = "POSTERN_ID_TOKEN" }) => {
+  const token = env[tokenVariable];
+  if (token) return token;
+  throw new WorkloadTokenUnavailable(`The variable ${tokenVariable} is not set. Add to the job: id_tokens: {${tokenVariable}: {aud: "${audience}"}}.`);
+};
+async function fromFile(path, hint) {
+  let text;
+  try {
+    text = (await readFile(path, "utf8")).trim();
+  } catch (error2) {
+    throw new WorkloadTokenUnavailable(`${path} cannot be read: ${reason(error2)}. ${hint}`);
+  }
+  if (text === "") throw new WorkloadTokenUnavailable(`${path} is empty. ${hint}`);
+  return text;
+}
+var kubernetes = (_, audience, { tokenFile = "/var/run/secrets/tokens/postern" }) => fromFile(tokenFile, `Mount a projected serviceAccountToken there, with the audience ${audience}.`);
+var file = (_, __, { tokenFile }) => {
+  if (tokenFile === void 0) throw new WorkloadTokenUnavailable("Name the file that has the token (tokenFile).");
+  return fromFile(tokenFile, "Write the token of the workload to it.");
+};
+var aws = async (_, audience) => {
+  const sts = await import("@aws-sdk/client-sts").catch(() => {
+    throw new WorkloadTokenUnavailable("The package @aws-sdk/client-sts is not installed. Run npm install @aws-sdk/client-sts.");
+  });
+  try {
+    const request = new sts.GetWebIdentityTokenCommand({ Audience: [audience], SigningAlgorithm: "RS256", DurationSeconds: 300 });
+    const { WebIdentityToken: token } = await new sts.STSClient({}).send(request);
+    if (token) return token;
+  } catch (error2) {
+    throw new WorkloadTokenUnavailable(`AWS gave no token: ${reason(error2)}. Allow the role sts:GetWebIdentityToken, and enable outbound web identity federation.`);
+  }
+  throw new WorkloadTokenUnavailable("AWS gave no token. Enable outbound web identity federation in the account.");
+};
+var SOURCES = { aws, file, github, gitlab, kubernetes };
+var JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+async function exchange(server, options, request) {
+  const audience = options.audience ?? server.issuer;
+  let outage;
+  let before;
+  for (let count = 0; ; count += 1) {
+    const assertion = await SOURCES[options.from](server.runtime, audience, options);
+    try {
+      return await server.grant(JWT_BEARER, { assertion, ...request }, "once");
+    } catch (error2) {
+      if (error2 instanceof OAuthError) throw refusal(server.issuer, options, error2, assertion === before ? outage : void 0);
+      const wait2 = WAITS[count];
+      if (!(error2 instanceof ServerUnavailable) || wait2 === void 0) throw error2;
+      outage = error2;
+      before = assertion;
+      await server.runtime.sleep(wait2);
+    }
+  }
+}
+function refusal(issuer, { from }, error2, outage) {
+  if (error2.error !== "invalid_grant") return errorOf(issuer, error2);
+  if (outage) return new ServerUnavailable(`${outage.message} The token of the workload may have been used by that request: get another one.`);
+  const once = from === "gitlab" ? " Each is accepted once, so exchange it once in a job." : "";
+  return new AccessDenied(`${issuer} did not accept the token of the workload. ${error2.description}${once}`);
+}
+
+// src/inputs.ts
+var optional = (name) => getInput(name) || void 0;
+function readInputs() {
+  const issuer = optional("issuer");
+  if (issuer === void 0) throw new Error("The input issuer is missing: set it to the URL of the deployment, such as https://auth.example.com.");
+  const variable = optional("variable");
+  if (variable !== void 0 && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable)) {
+    throw new Error(`The input variable is "${variable}", which is not the name of an environment variable: write a name such as ORDERS_TOKEN.`);
+  }
+  return { issuer, audience: optional("audience") ?? issuer, resource: optional("resource"), scope: optional("scope"), variable };
+}
+
+// src/main.ts
+async function run() {
+  const { issuer, audience, resource, scope, variable } = readInputs();
+  const runtime = runtimeWith();
+  const asked = runtime.now();
+  const server = new Server(runtime, issuer, { clientId: void 0 });
+  const { accessToken, lifetime } = await exchange(server, { from: "github", audience }, { resource, scope }).catch((error2) => {
+    throw error2 instanceof AccessDenied ? new Error(`${error2.message} This job has ${claimsOfJob(audience)}.`) : error2;
+  });
+  const expiresAt = new Date(asked + lifetime).toISOString();
+  setSecret(accessToken);
+  saveState("issuer", issuer);
+  saveState("token", accessToken);
+  saveState("expires-at", expiresAt);
+  setOutput("token", accessToken);
+  setOutput("expires-at", expiresAt);
+  if (variable !== void 0) exportVariable(variable, accessToken);
+  info(`The token is valid until ${expiresAt}, or until the end of the job.`);
+}
+var CLAIMS = {
+  repository_id: "GITHUB_REPOSITORY_ID",
+  repository_owner_id: "GITHUB_REPOSITORY_OWNER_ID",
+  ref: "GITHUB_REF",
+  event_name: "GITHUB_EVENT_NAME",
+  workflow_ref: "GITHUB_WORKFLOW_REF"
+};
+function claimsOfJob(audience) {
+  const claims = Object.entries(CLAIMS).map(([claim, variable]) => [claim, process.env[variable]]);
+  return [["aud", audience], ...claims].filter(([, value]) => value).map(([claim, value]) => `${claim} = ${value}`).join(", ");
+}
+try {
+  await run();
+} catch (error2) {
+  setFailed(error2.message);
+}
