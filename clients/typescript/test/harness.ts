@@ -17,6 +17,7 @@ export interface Deployment {
   control: string;
   api_key: string;
   agent: { id: string; secret: string };
+  user: { email: string; password: string };
   resources: { orders: string; tools: string };
   resource_secret: string;
   workload: { audience: string; github: Record<string, string>; aws: Record<string, string> };
