@@ -198,6 +198,7 @@ var WorkloadTokenUnavailable = class extends named("workload_token_unavailable")
 };
 
 // ../clients/typescript/src/federation.ts
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 
 // ../clients/typescript/src/reason.ts
@@ -1056,82 +1057,120 @@ var ATTEMPT_TIMEOUT = 3e3;
 var WAITS = [200, 500];
 var JITTER = 0.5;
 var LONGEST_RETRY_AFTER = 3e3;
+var LONGEST_BODY = 1 << 20;
+var METADATA_AGE = 36e5;
 
 // ../clients/typescript/src/runtime.ts
 import { setTimeout as wait } from "node:timers/promises";
 var SYSTEM = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   sleep: async (ms, signal2) => {
     await wait(ms, void 0, { ...signal2 && { signal: signal2 } }).catch(() => {
       throw cancelled();
     });
   },
+  timeout: (ms) => AbortSignal.timeout(ms),
   random: () => Math.random(),
   env: process.env,
   fetch: (url, init) => fetch(url, init)
 };
 var runtimeWith = (changes = {}) => ({ ...SYSTEM, ...changes });
 var cancelled = () => new Cancelled("The login was cancelled. Nothing was stored.");
+async function withSignals(signals, task) {
+  const controller = new AbortController();
+  const abort = (event) => controller.abort(event.target.reason);
+  for (const signal2 of signals) {
+    if (signal2.aborted) controller.abort(signal2.reason);
+    signal2.addEventListener("abort", abort);
+  }
+  try {
+    return await task(controller.signal);
+  } finally {
+    for (const signal2 of signals) signal2.removeEventListener("abort", abort);
+  }
+}
 
 // ../clients/typescript/src/http.ts
-function isLoopback(hostname) {
-  return hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
-}
+var THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"];
 function secureUrl(text) {
   if (!URL.canParse(text)) throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
   const url = new URL(text);
-  const isSecure = url.protocol === "https:" || url.protocol === "http:" && isLoopback(url.hostname);
-  if (!isSecure) throw new InsecureIssuer(`${url.origin} is not encrypted: use https. Only this machine can be called by http.`);
-  return url;
+  const isSecure = url.protocol === "https:" || url.protocol === "http:" && THIS_MACHINE.includes(url.hostname);
+  if (isSecure) return url;
+  const shown2 = `${url.protocol}//${url.host}`;
+  throw new InsecureIssuer(`${shown2} is not encrypted: use https. Only this machine can be called by http, as localhost, 127.0.0.1 or [::1].`);
 }
 var shown = (url) => url.split(/[?#]/, 1)[0] ?? "";
+async function bodyOf(response, url) {
+  const chunks = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length;
+    if (length > LONGEST_BODY) throw new InvalidResponse(`${shown(url)} sent more than 1 MiB. Check the URL of the issuer.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
 async function attempt(runtime, url, init) {
-  const signals = [AbortSignal.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []];
   const headers = new Headers(init.headers);
   headers.set("user-agent", USER_AGENT2);
-  const answer = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: AbortSignal.any(signals) });
-  const body = await answer.arrayBuffer();
-  return new Response(body.byteLength === 0 ? null : body, { status: answer.status, headers: answer.headers });
+  return withSignals([runtime.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []], async (signal2) => {
+    const response = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: signal2 });
+    const body = await bodyOf(response, url);
+    return new Response(body.length === 0 ? null : body, { status: response.status, headers: response.headers });
+  });
 }
-function retryAfter(answer, wait2) {
-  if (answer.status >= 500) return wait2;
-  if (answer.status !== 429) return void 0;
-  const asked = Number(answer.headers.get("retry-after") ?? Number.NaN) * 1e3;
+function retryAfter(response, wait2, attempts) {
+  if (response.status >= 500) return attempts === "unsent" ? void 0 : wait2;
+  const asked = Number(response.headers.get("retry-after") ?? Number.NaN) * 1e3;
   return asked >= 0 && asked <= LONGEST_RETRY_AFTER ? Math.max(asked, wait2) : void 0;
+}
+function problemOf(response) {
+  if (response.status !== 429) return `it answered ${response.status}`;
+  const asked = response.headers.get("retry-after");
+  return `it answered 429 (too many requests)${asked === null ? "" : `, and to try again in ${asked} s`}`;
 }
 var NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
 function isUnsent(error2) {
   const cause = error2 instanceof Error ? error2.cause : void 0;
   return NOT_CONNECTED.includes(cause?.code ?? cause?.errors?.[0]?.code ?? "");
 }
-async function send(runtime, url, init, attempts = "several") {
+async function outcomeOf(runtime, url, init, attempts, wait2) {
+  try {
+    const response = await attempt(runtime, url, init);
+    if (response.status < 500 && response.status !== 429) return { response };
+    return { problem: problemOf(response), pause: retryAfter(response, wait2, attempts) };
+  } catch (error2) {
+    if (init.signal?.aborted) throw cancelled();
+    if (error2 instanceof PosternError) throw error2;
+    const isFinal = attempts === "unsent" && !isUnsent(error2);
+    const isLate = error2 instanceof Error && error2.name === "TimeoutError";
+    return { problem: isLate ? "it did not answer in time" : reason(error2), pause: isFinal ? void 0 : wait2 };
+  }
+}
+async function send(runtime, url, init, attempts = "several", began = () => {
+}) {
   secureUrl(url);
-  const end = runtime.now() + LAST_ATTEMPT_BEGINS;
+  const end = runtime.elapsed() + LAST_ATTEMPT_BEGINS;
   const waits = attempts === "once" ? [] : WAITS;
   for (let count = 0; ; count += 1) {
     const base = waits[count];
-    const wait2 = base === void 0 ? void 0 : base * (1 - JITTER + 2 * JITTER * runtime.random());
-    let pause = wait2;
-    let problem;
-    try {
-      const answer = await attempt(runtime, url, init);
-      pause = retryAfter(answer, wait2 ?? 0);
-      if (answer.status < 500 && answer.status !== 429) return answer;
-      problem = answer.status === 429 ? `it answered 429 (too many requests)${answer.headers.has("retry-after") ? `, and to try again in ${answer.headers.get("retry-after")} s` : ""}` : `it answered ${answer.status}`;
-    } catch (error2) {
-      if (init.signal?.aborted) throw cancelled();
-      if (attempts === "until_received" && !isUnsent(error2)) pause = void 0;
-      problem = error2 instanceof Error && error2.name === "TimeoutError" ? "it did not answer in time" : reason(error2);
-    }
-    const isLast = wait2 === void 0 || pause === void 0 || runtime.now() + pause > end;
-    if (isLast) throw new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
+    const wait2 = (base ?? 0) * (1 - JITTER + 2 * JITTER * runtime.random());
+    began();
+    const outcome = await outcomeOf(runtime, url, init, attempts, wait2);
+    if ("response" in outcome) return outcome.response;
+    const { problem, pause } = outcome;
+    const isLast = base === void 0 || pause === void 0 || runtime.elapsed() + pause > end;
+    if (isLast) throw unavailable(url, problem);
     await runtime.sleep(pause, init.signal ?? void 0);
   }
 }
-async function jsonObject(answer, url) {
-  const value = await answer.json().catch(() => void 0);
+var unavailable = (url, problem) => new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
+async function jsonObject(response, url) {
+  const value = await response.json().catch(() => void 0);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new InvalidResponse(`${shown(url)} did not answer with a JSON object (status ${answer.status}). Check the URL of the issuer.`);
+  throw new InvalidResponse(`${shown(url)} did not answer with a JSON object (status ${response.status}). Check the URL of the issuer.`);
 }
 
 // ../clients/typescript/src/discovery.ts
@@ -1142,14 +1181,19 @@ function metadataUrls(issuer) {
     `${issuer.origin}${path}/.well-known/openid-configuration`
   ];
 }
-async function discover(runtime, issuer, signal2) {
+function issuerUrl(issuer) {
   const url = secureUrl(issuer);
-  if (url.search !== "" || url.hash !== "") throw new InsecureIssuer(`The issuer ${url.origin} has a query or a fragment: leave it out.`);
-  for (const address of metadataUrls(url)) {
-    const answer = await send(runtime, address, { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } });
-    if (answer.status === 404) continue;
-    if (answer.status !== 200) throw new InvalidResponse(`${address} answered ${answer.status}. Check the URL of the issuer.`);
-    const metadata = await jsonObject(answer, address);
+  const extra = url.username !== "" || url.password !== "" ? "a user name" : url.search !== "" ? "a query" : url.hash !== "" ? "a fragment" : void 0;
+  if (extra === void 0) return url;
+  throw new InsecureIssuer(`The issuer ${url.origin} has ${extra} in its URL: leave it out.`);
+}
+var isMissing = ({ status }) => status === 404 || status === 405;
+async function discover(runtime, issuer, attempts, signal2) {
+  for (const address of metadataUrls(issuerUrl(issuer))) {
+    const response = await send(runtime, address, { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } }, attempts);
+    if (isMissing(response)) continue;
+    if (response.status !== 200) throw new InvalidResponse(`${address} answered ${response.status}. Check the URL of the issuer.`);
+    const metadata = await jsonObject(response, address);
     if (metadata["issuer"] !== issuer) {
       throw new InvalidResponse(`${address} is about another issuer than ${issuer}. Write the issuer exactly as the server does.`);
     }
@@ -1164,6 +1208,51 @@ function endpoint(server, name) {
   secureUrl(url);
   return url;
 }
+
+// ../clients/typescript/src/shared.ts
+var Shared = class {
+  #running = /* @__PURE__ */ new Map();
+  /** Returns the outcome of the task that runs, if it is `wanted`; else that of `task`. */
+  async run(name, wanted, task) {
+    for (let running = this.#running.get(name); running; running = this.#running.get(name)) {
+      const value = await running;
+      if (wanted(value)) return value;
+    }
+    const own = task().finally(() => this.#running.delete(name));
+    this.#running.set(name, own);
+    return own;
+  }
+};
+var Cached = class {
+  constructor(elapsed, ages) {
+    this.elapsed = elapsed;
+    this.ages = ages;
+  }
+  elapsed;
+  ages;
+  #value;
+  #failure;
+  #fetching = new Shared();
+  /** Returns what is cached, if it is not older than `age`; else what `fetch` returns, to all who ask meanwhile. */
+  async get(fetch2, age = this.ages.value) {
+    const now = this.elapsed();
+    if (this.#value && now - this.#value.at < age) return this.#value.value;
+    if (this.#failure && now - this.#failure.at < this.ages.failure) throw this.#failure.error;
+    return this.#fetching.run("", () => true, () => this.#fetched(fetch2));
+  }
+  async #fetched(fetch2) {
+    const at = this.elapsed();
+    try {
+      const value = await fetch2();
+      this.#value = { value, at };
+      this.#failure = void 0;
+      return value;
+    } catch (error2) {
+      this.#failure = { error: error2, at: this.elapsed() };
+      throw error2;
+    }
+  }
+};
 
 // ../clients/typescript/src/grants.ts
 var OAuthError = class extends Error {
@@ -1189,30 +1278,35 @@ function errorOf(issuer, { error: error2, description }) {
   const said = description === "" ? "" : ` ${description}`;
   return known ? new known(`${issuer} answered ${error2}.${said}`) : new InvalidResponse(`${issuer} refused the request with the error ${error2}.${said}`);
 }
-var printable = (text) => typeof text === "string" ? text.replace(/[^\x20-\x7e]/g, "?").slice(0, 500) : "";
+var LONGEST_WORD = 60;
+var LONGEST_TEXT = 500;
+function printable(text) {
+  if (typeof text !== "string") return "";
+  const words = text.split(/\s+/u).map((word) => word.replace(/[\p{Cc}\p{Cf}]/gu, ""));
+  return words.map((word) => word.length > LONGEST_WORD ? "…" : word).join(" ").slice(0, LONGEST_TEXT);
+}
+var oauthError = (error2, description) => new OAuthError(printable(error2), printable(description));
 var present = (parameters) => Object.fromEntries(Object.entries(parameters).filter((pair) => pair[1] !== void 0));
 var Server = class {
   issuer;
   runtime;
   #client;
   #metadata;
-  constructor(runtime, issuer, client) {
+  #attempts;
+  /** With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from memory. */
+  constructor(runtime, issuer, client, failureAge) {
     this.runtime = runtime;
     this.issuer = issuer;
     this.#client = client;
+    this.#metadata = new Cached(() => runtime.elapsed(), { value: METADATA_AGE, failure: failureAge ?? 0 });
+    this.#attempts = failureAge === void 0 ? "several" : "once";
   }
   get clientId() {
     return this.#client.clientId;
   }
-  /** Returns the metadata, which is fetched once. */
+  /** Returns the metadata, which is used for an hour. */
   async metadata(signal2) {
-    this.#metadata ??= discover(this.runtime, this.issuer, signal2);
-    try {
-      return await this.#metadata;
-    } catch (error2) {
-      this.#metadata = void 0;
-      throw error2;
-    }
+    return this.#metadata.get(() => discover(this.runtime, this.issuer, this.#attempts, signal2));
   }
   /** The client for oauth4webapi, which wants an id also where none is sent. */
   get client() {
@@ -1227,11 +1321,11 @@ var Server = class {
     const isPostOnly = methods?.includes("client_secret_post") && !methods.includes("client_secret_basic");
     return isPostOnly ? ClientSecretPost(clientSecret) : ClientSecretBasic(clientSecret);
   }
-  options(attempts, signal2) {
+  options(attempts, signal2, began) {
     return {
       // `send` refuses what is not encrypted, but for this machine.
       [allowInsecureRequests]: true,
-      [customFetch]: (url, init) => send(this.runtime, url, init, attempts),
+      [customFetch]: (url, init) => send(this.runtime, url, init, attempts, began),
       ...signal2 && { signal: signal2 }
     };
   }
@@ -1239,18 +1333,11 @@ var Server = class {
    * Requests tokens.
    *
    * @throws {OAuthError} The server returned an error.
-   * @throws {InvalidResponse} The answer has not the form of one.
+   * @throws {InvalidResponse} The response is not that of a token endpoint.
    * @throws {ServerUnavailable} There was none.
    */
   async grant(type, parameters, attempts = "several", signal2) {
-    return this.tokens((server) => genericTokenEndpointRequest(
-      server,
-      this.client,
-      this.authentication(server),
-      type,
-      present(parameters),
-      this.options(attempts, signal2)
-    ), signal2);
+    return this.tokens(attempts, signal2, (server, options) => genericTokenEndpointRequest(server, this.client, this.authentication(server), type, present(parameters), options));
   }
   /** Asks what a credential is (RFC 7662). An API key can authenticate in place of the client. */
   async introspect(token, resource, apiKey) {
@@ -1272,15 +1359,24 @@ var Server = class {
       await processRevocationResponse(answer);
     });
   }
-  async tokens(request, signal2) {
+  /** Reads the tokens that `request` obtains. */
+  async tokens(attempts, signal2, request) {
     const server = await this.metadata(signal2);
-    const body = await understood(this.issuer, async () => processGenericTokenEndpointResponse(server, this.client, await request(server)));
+    let obtainedAt = this.runtime.now();
+    const options = this.options(attempts, signal2, () => {
+      obtainedAt = this.runtime.now();
+    });
+    const body = await understood(this.issuer, async () => processGenericTokenEndpointResponse(server, this.client, await request(server, options)));
+    if (body.token_type !== "bearer") {
+      throw new InvalidResponse(`${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`);
+    }
     return {
       accessToken: body.access_token,
-      tokenType: body.token_type === "dpop" ? "DPoP" : "Bearer",
+      tokenType: "Bearer",
       lifetime: body.expires_in === void 0 ? UNKNOWN_LIFETIME : body.expires_in * 1e3,
       refreshToken: body.refresh_token,
-      scope: body.scope
+      scope: body.scope,
+      obtainedAt
     };
   }
 };
@@ -1289,10 +1385,10 @@ async function understood(issuer, read) {
     return await read();
   } catch (error2) {
     if (error2 instanceof PosternError || error2 instanceof OAuthError) throw error2;
-    if (error2 instanceof ResponseBodyError) throw new OAuthError(printable(error2.error), printable(error2.error_description));
+    if (error2 instanceof ResponseBodyError) throw oauthError(error2.error, error2.error_description);
     if (error2 instanceof WWWAuthenticateChallengeError) {
       const body = await error2.response.json().catch(() => ({}));
-      throw new OAuthError(printable(body["error"] ?? "invalid_client"), printable(body["error_description"]));
+      throw oauthError(body["error"] ?? "invalid_client", body["error_description"]);
     }
     const { cause } = error2;
     const status = cause instanceof Response ? `, status ${cause.status}` : "";
@@ -1333,16 +1429,13 @@ async function fromFile(path, hint) {
   return text;
 }
 var kubernetes = (_, audience, { tokenFile = "/var/run/secrets/tokens/postern" }) => fromFile(tokenFile, `Mount a projected serviceAccountToken there, with the audience ${audience}.`);
-var file = (_, __, { tokenFile }) => {
-  if (tokenFile === void 0) throw new WorkloadTokenUnavailable("Name the file that has the token (tokenFile).");
-  return fromFile(tokenFile, "Write the token of the workload to it.");
-};
+var file = (_, __, { tokenFile = "" }) => fromFile(tokenFile, "Write the token of the workload to it.");
 var aws = async (_, audience) => {
   const sts = await import("@aws-sdk/client-sts").catch(() => {
     throw new WorkloadTokenUnavailable("The package @aws-sdk/client-sts is not installed. Run npm install @aws-sdk/client-sts.");
   });
   try {
-    const request = new sts.GetWebIdentityTokenCommand({ Audience: [audience], SigningAlgorithm: "RS256", DurationSeconds: 300 });
+    const request = new sts.GetWebIdentityTokenCommand({ Audience: [audience], SigningAlgorithm: "ES384", DurationSeconds: 300 });
     const { WebIdentityToken: token } = await new sts.STSClient({}).send(request);
     if (token) return token;
   } catch (error2) {
@@ -1351,30 +1444,62 @@ var aws = async (_, audience) => {
   throw new WorkloadTokenUnavailable("AWS gave no token. Enable outbound web identity federation in the account.");
 };
 var SOURCES = { aws, file, github, gitlab, kubernetes };
+var KEPT = ["file", "gitlab", "kubernetes"];
 var JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-async function exchange(server, options, request) {
-  const audience = options.audience ?? server.issuer;
-  let outage;
-  let before;
-  for (let count = 0; ; count += 1) {
-    const assertion = await SOURCES[options.from](server.runtime, audience, options);
-    try {
-      return await server.grant(JWT_BEARER, { assertion, ...request }, "once");
-    } catch (error2) {
-      if (error2 instanceof OAuthError) throw refusal(server.issuer, options, error2, assertion === before ? outage : void 0);
-      const wait2 = WAITS[count];
-      if (!(error2 instanceof ServerUnavailable) || wait2 === void 0) throw error2;
-      outage = error2;
-      before = assertion;
-      await server.runtime.sleep(wait2);
+var digestOf = (token) => createHash("sha256").update(token).digest("hex");
+var Workload = class {
+  #options;
+  /** The digest of the last token that was exchanged. */
+  #used;
+  #last = Promise.resolve();
+  constructor(options) {
+    if (!Object.hasOwn(SOURCES, options.from)) throw new TypeError(`from must be one of ${Object.keys(SOURCES).join(", ")}.`);
+    if (options.from === "file" && !options.tokenFile) throw new TypeError("The source file needs a tokenFile.");
+    this.#options = options;
+  }
+  /**
+   * Exchanges a token of the workload. Every attempt fetches a new one, if there is one.
+   *
+   * @throws {WorkloadTokenUnavailable} The workload has no token, or it has been exchanged.
+   * @throws {AccessDenied} The server does not accept it.
+   */
+  exchange(server, request) {
+    if (!KEPT.includes(this.#options.from)) return this.#exchanged(server, request);
+    const own = this.#last.then(() => this.#exchanged(server, request));
+    this.#last = own.catch(() => {
+    });
+    return own;
+  }
+  async #exchanged(server, request) {
+    const { runtime } = server;
+    let lost;
+    for (let count = 0; ; count += 1) {
+      const assertion = await this.#fetch(server);
+      try {
+        const tokens = await server.grant(JWT_BEARER, { assertion, ...request }, "once");
+        this.#used = digestOf(assertion);
+        return tokens;
+      } catch (error2) {
+        if (error2 instanceof OAuthError) throw refusal(server.issuer, error2, lost?.assertion === assertion ? lost.outage : void 0);
+        const wait2 = WAITS[count];
+        if (!(error2 instanceof ServerUnavailable) || wait2 === void 0) throw error2;
+        lost = { assertion, outage: error2 };
+        await runtime.sleep(wait2 * (1 - JITTER + 2 * JITTER * runtime.random()));
+      }
     }
   }
-}
-function refusal(issuer, { from }, error2, outage) {
+  async #fetch({ runtime, issuer }) {
+    const { from, audience = issuer } = this.#options;
+    const token = await SOURCES[from](runtime, audience, this.#options);
+    if (digestOf(token) !== this.#used) return token;
+    const where = from === "gitlab" ? "A job of GitLab that needs more has a second entry of id_tokens" : "Wait until its file has another one";
+    throw new WorkloadTokenUnavailable(`The token of the workload has been exchanged, which works once. ${where}.`);
+  }
+};
+function refusal(issuer, error2, outage) {
   if (error2.error !== "invalid_grant") return errorOf(issuer, error2);
   if (outage) return new ServerUnavailable(`${outage.message} The token of the workload may have been used by that request: get another one.`);
-  const once = from === "gitlab" ? " Each is accepted once, so exchange it once in a job." : "";
-  return new AccessDenied(`${issuer} did not accept the token of the workload. ${error2.description}${once}`);
+  return new AccessDenied(`${issuer} did not accept the token of the workload. ${error2.description}`);
 }
 
 // src/inputs.ts
@@ -1392,13 +1517,11 @@ function readInputs() {
 // src/main.ts
 async function run() {
   const { issuer, audience, resource, scope, variable } = readInputs();
-  const runtime = runtimeWith();
-  const asked = runtime.now();
-  const server = new Server(runtime, issuer, { clientId: void 0 });
-  const { accessToken, lifetime } = await exchange(server, { from: "github", audience }, { resource, scope }).catch((error2) => {
+  const server = new Server(runtimeWith(), issuer, { clientId: void 0 });
+  const { accessToken, obtainedAt, lifetime } = await new Workload({ from: "github", audience }).exchange(server, { resource, scope }).catch((error2) => {
     throw error2 instanceof AccessDenied ? new Error(`${error2.message} This job has ${claimsOfJob(audience)}.`) : error2;
   });
-  const expiresAt = new Date(asked + lifetime).toISOString();
+  const expiresAt = new Date(obtainedAt + lifetime).toISOString();
   setSecret(accessToken);
   saveState("issuer", issuer);
   saveState("token", accessToken);

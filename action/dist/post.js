@@ -935,6 +935,8 @@ var ATTEMPT_TIMEOUT = 3e3;
 var WAITS = [200, 500];
 var JITTER = 0.5;
 var LONGEST_RETRY_AFTER = 3e3;
+var LONGEST_BODY = 1 << 20;
+var METADATA_AGE = 36e5;
 
 // ../clients/typescript/src/errors.ts
 var PosternError = class extends Error {
@@ -992,77 +994,113 @@ function reason(error) {
 import { setTimeout as wait } from "node:timers/promises";
 var SYSTEM = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   sleep: async (ms, signal2) => {
     await wait(ms, void 0, { ...signal2 && { signal: signal2 } }).catch(() => {
       throw cancelled();
     });
   },
+  timeout: (ms) => AbortSignal.timeout(ms),
   random: () => Math.random(),
   env: process.env,
   fetch: (url, init) => fetch(url, init)
 };
 var runtimeWith = (changes = {}) => ({ ...SYSTEM, ...changes });
 var cancelled = () => new Cancelled("The login was cancelled. Nothing was stored.");
+async function withSignals(signals, task) {
+  const controller = new AbortController();
+  const abort = (event) => controller.abort(event.target.reason);
+  for (const signal2 of signals) {
+    if (signal2.aborted) controller.abort(signal2.reason);
+    signal2.addEventListener("abort", abort);
+  }
+  try {
+    return await task(controller.signal);
+  } finally {
+    for (const signal2 of signals) signal2.removeEventListener("abort", abort);
+  }
+}
 
 // ../clients/typescript/src/http.ts
-function isLoopback(hostname) {
-  return hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]" || /^127(\.\d{1,3}){3}$/.test(hostname);
-}
+var THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"];
 function secureUrl(text) {
   if (!URL.canParse(text)) throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
   const url = new URL(text);
-  const isSecure = url.protocol === "https:" || url.protocol === "http:" && isLoopback(url.hostname);
-  if (!isSecure) throw new InsecureIssuer(`${url.origin} is not encrypted: use https. Only this machine can be called by http.`);
-  return url;
+  const isSecure = url.protocol === "https:" || url.protocol === "http:" && THIS_MACHINE.includes(url.hostname);
+  if (isSecure) return url;
+  const shown2 = `${url.protocol}//${url.host}`;
+  throw new InsecureIssuer(`${shown2} is not encrypted: use https. Only this machine can be called by http, as localhost, 127.0.0.1 or [::1].`);
 }
 var shown = (url) => url.split(/[?#]/, 1)[0] ?? "";
+async function bodyOf(response, url) {
+  const chunks = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length;
+    if (length > LONGEST_BODY) throw new InvalidResponse(`${shown(url)} sent more than 1 MiB. Check the URL of the issuer.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
 async function attempt(runtime, url, init) {
-  const signals = [AbortSignal.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []];
   const headers = new Headers(init.headers);
   headers.set("user-agent", USER_AGENT2);
-  const answer = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: AbortSignal.any(signals) });
-  const body = await answer.arrayBuffer();
-  return new Response(body.byteLength === 0 ? null : body, { status: answer.status, headers: answer.headers });
+  return withSignals([runtime.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []], async (signal2) => {
+    const response = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: signal2 });
+    const body = await bodyOf(response, url);
+    return new Response(body.length === 0 ? null : body, { status: response.status, headers: response.headers });
+  });
 }
-function retryAfter(answer, wait2) {
-  if (answer.status >= 500) return wait2;
-  if (answer.status !== 429) return void 0;
-  const asked = Number(answer.headers.get("retry-after") ?? Number.NaN) * 1e3;
+function retryAfter(response, wait2, attempts) {
+  if (response.status >= 500) return attempts === "unsent" ? void 0 : wait2;
+  const asked = Number(response.headers.get("retry-after") ?? Number.NaN) * 1e3;
   return asked >= 0 && asked <= LONGEST_RETRY_AFTER ? Math.max(asked, wait2) : void 0;
+}
+function problemOf(response) {
+  if (response.status !== 429) return `it answered ${response.status}`;
+  const asked = response.headers.get("retry-after");
+  return `it answered 429 (too many requests)${asked === null ? "" : `, and to try again in ${asked} s`}`;
 }
 var NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
 function isUnsent(error) {
   const cause = error instanceof Error ? error.cause : void 0;
   return NOT_CONNECTED.includes(cause?.code ?? cause?.errors?.[0]?.code ?? "");
 }
-async function send(runtime, url, init, attempts = "several") {
+async function outcomeOf(runtime, url, init, attempts, wait2) {
+  try {
+    const response = await attempt(runtime, url, init);
+    if (response.status < 500 && response.status !== 429) return { response };
+    return { problem: problemOf(response), pause: retryAfter(response, wait2, attempts) };
+  } catch (error) {
+    if (init.signal?.aborted) throw cancelled();
+    if (error instanceof PosternError) throw error;
+    const isFinal = attempts === "unsent" && !isUnsent(error);
+    const isLate = error instanceof Error && error.name === "TimeoutError";
+    return { problem: isLate ? "it did not answer in time" : reason(error), pause: isFinal ? void 0 : wait2 };
+  }
+}
+async function send(runtime, url, init, attempts = "several", began = () => {
+}) {
   secureUrl(url);
-  const end = runtime.now() + LAST_ATTEMPT_BEGINS;
+  const end = runtime.elapsed() + LAST_ATTEMPT_BEGINS;
   const waits = attempts === "once" ? [] : WAITS;
   for (let count = 0; ; count += 1) {
     const base = waits[count];
-    const wait2 = base === void 0 ? void 0 : base * (1 - JITTER + 2 * JITTER * runtime.random());
-    let pause = wait2;
-    let problem;
-    try {
-      const answer = await attempt(runtime, url, init);
-      pause = retryAfter(answer, wait2 ?? 0);
-      if (answer.status < 500 && answer.status !== 429) return answer;
-      problem = answer.status === 429 ? `it answered 429 (too many requests)${answer.headers.has("retry-after") ? `, and to try again in ${answer.headers.get("retry-after")} s` : ""}` : `it answered ${answer.status}`;
-    } catch (error) {
-      if (init.signal?.aborted) throw cancelled();
-      if (attempts === "until_received" && !isUnsent(error)) pause = void 0;
-      problem = error instanceof Error && error.name === "TimeoutError" ? "it did not answer in time" : reason(error);
-    }
-    const isLast = wait2 === void 0 || pause === void 0 || runtime.now() + pause > end;
-    if (isLast) throw new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
+    const wait2 = (base ?? 0) * (1 - JITTER + 2 * JITTER * runtime.random());
+    began();
+    const outcome = await outcomeOf(runtime, url, init, attempts, wait2);
+    if ("response" in outcome) return outcome.response;
+    const { problem, pause } = outcome;
+    const isLast = base === void 0 || pause === void 0 || runtime.elapsed() + pause > end;
+    if (isLast) throw unavailable(url, problem);
     await runtime.sleep(pause, init.signal ?? void 0);
   }
 }
-async function jsonObject(answer, url) {
-  const value = await answer.json().catch(() => void 0);
+var unavailable = (url, problem) => new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
+async function jsonObject(response, url) {
+  const value = await response.json().catch(() => void 0);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new InvalidResponse(`${shown(url)} did not answer with a JSON object (status ${answer.status}). Check the URL of the issuer.`);
+  throw new InvalidResponse(`${shown(url)} did not answer with a JSON object (status ${response.status}). Check the URL of the issuer.`);
 }
 
 // ../clients/typescript/src/discovery.ts
@@ -1073,14 +1111,19 @@ function metadataUrls(issuer2) {
     `${issuer2.origin}${path}/.well-known/openid-configuration`
   ];
 }
-async function discover(runtime, issuer2, signal2) {
+function issuerUrl(issuer2) {
   const url = secureUrl(issuer2);
-  if (url.search !== "" || url.hash !== "") throw new InsecureIssuer(`The issuer ${url.origin} has a query or a fragment: leave it out.`);
-  for (const address of metadataUrls(url)) {
-    const answer = await send(runtime, address, { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } });
-    if (answer.status === 404) continue;
-    if (answer.status !== 200) throw new InvalidResponse(`${address} answered ${answer.status}. Check the URL of the issuer.`);
-    const metadata = await jsonObject(answer, address);
+  const extra = url.username !== "" || url.password !== "" ? "a user name" : url.search !== "" ? "a query" : url.hash !== "" ? "a fragment" : void 0;
+  if (extra === void 0) return url;
+  throw new InsecureIssuer(`The issuer ${url.origin} has ${extra} in its URL: leave it out.`);
+}
+var isMissing = ({ status }) => status === 404 || status === 405;
+async function discover(runtime, issuer2, attempts, signal2) {
+  for (const address of metadataUrls(issuerUrl(issuer2))) {
+    const response = await send(runtime, address, { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } }, attempts);
+    if (isMissing(response)) continue;
+    if (response.status !== 200) throw new InvalidResponse(`${address} answered ${response.status}. Check the URL of the issuer.`);
+    const metadata = await jsonObject(response, address);
     if (metadata["issuer"] !== issuer2) {
       throw new InvalidResponse(`${address} is about another issuer than ${issuer2}. Write the issuer exactly as the server does.`);
     }
@@ -1095,6 +1138,51 @@ function endpoint(server, name) {
   secureUrl(url);
   return url;
 }
+
+// ../clients/typescript/src/shared.ts
+var Shared = class {
+  #running = /* @__PURE__ */ new Map();
+  /** Returns the outcome of the task that runs, if it is `wanted`; else that of `task`. */
+  async run(name, wanted, task) {
+    for (let running = this.#running.get(name); running; running = this.#running.get(name)) {
+      const value = await running;
+      if (wanted(value)) return value;
+    }
+    const own = task().finally(() => this.#running.delete(name));
+    this.#running.set(name, own);
+    return own;
+  }
+};
+var Cached = class {
+  constructor(elapsed, ages) {
+    this.elapsed = elapsed;
+    this.ages = ages;
+  }
+  elapsed;
+  ages;
+  #value;
+  #failure;
+  #fetching = new Shared();
+  /** Returns what is cached, if it is not older than `age`; else what `fetch` returns, to all who ask meanwhile. */
+  async get(fetch2, age = this.ages.value) {
+    const now = this.elapsed();
+    if (this.#value && now - this.#value.at < age) return this.#value.value;
+    if (this.#failure && now - this.#failure.at < this.ages.failure) throw this.#failure.error;
+    return this.#fetching.run("", () => true, () => this.#fetched(fetch2));
+  }
+  async #fetched(fetch2) {
+    const at = this.elapsed();
+    try {
+      const value = await fetch2();
+      this.#value = { value, at };
+      this.#failure = void 0;
+      return value;
+    } catch (error) {
+      this.#failure = { error, at: this.elapsed() };
+      throw error;
+    }
+  }
+};
 
 // ../clients/typescript/src/grants.ts
 var OAuthError = class extends Error {
@@ -1120,30 +1208,35 @@ function errorOf(issuer2, { error, description }) {
   const said = description === "" ? "" : ` ${description}`;
   return known ? new known(`${issuer2} answered ${error}.${said}`) : new InvalidResponse(`${issuer2} refused the request with the error ${error}.${said}`);
 }
-var printable = (text) => typeof text === "string" ? text.replace(/[^\x20-\x7e]/g, "?").slice(0, 500) : "";
+var LONGEST_WORD = 60;
+var LONGEST_TEXT = 500;
+function printable(text) {
+  if (typeof text !== "string") return "";
+  const words = text.split(/\s+/u).map((word) => word.replace(/[\p{Cc}\p{Cf}]/gu, ""));
+  return words.map((word) => word.length > LONGEST_WORD ? "…" : word).join(" ").slice(0, LONGEST_TEXT);
+}
+var oauthError = (error, description) => new OAuthError(printable(error), printable(description));
 var present = (parameters) => Object.fromEntries(Object.entries(parameters).filter((pair) => pair[1] !== void 0));
 var Server = class {
   issuer;
   runtime;
   #client;
   #metadata;
-  constructor(runtime, issuer2, client) {
+  #attempts;
+  /** With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from memory. */
+  constructor(runtime, issuer2, client, failureAge) {
     this.runtime = runtime;
     this.issuer = issuer2;
     this.#client = client;
+    this.#metadata = new Cached(() => runtime.elapsed(), { value: METADATA_AGE, failure: failureAge ?? 0 });
+    this.#attempts = failureAge === void 0 ? "several" : "once";
   }
   get clientId() {
     return this.#client.clientId;
   }
-  /** Returns the metadata, which is fetched once. */
+  /** Returns the metadata, which is used for an hour. */
   async metadata(signal2) {
-    this.#metadata ??= discover(this.runtime, this.issuer, signal2);
-    try {
-      return await this.#metadata;
-    } catch (error) {
-      this.#metadata = void 0;
-      throw error;
-    }
+    return this.#metadata.get(() => discover(this.runtime, this.issuer, this.#attempts, signal2));
   }
   /** The client for oauth4webapi, which wants an id also where none is sent. */
   get client() {
@@ -1158,11 +1251,11 @@ var Server = class {
     const isPostOnly = methods?.includes("client_secret_post") && !methods.includes("client_secret_basic");
     return isPostOnly ? ClientSecretPost(clientSecret) : ClientSecretBasic(clientSecret);
   }
-  options(attempts, signal2) {
+  options(attempts, signal2, began) {
     return {
       // `send` refuses what is not encrypted, but for this machine.
       [allowInsecureRequests]: true,
-      [customFetch]: (url, init) => send(this.runtime, url, init, attempts),
+      [customFetch]: (url, init) => send(this.runtime, url, init, attempts, began),
       ...signal2 && { signal: signal2 }
     };
   }
@@ -1170,18 +1263,11 @@ var Server = class {
    * Requests tokens.
    *
    * @throws {OAuthError} The server returned an error.
-   * @throws {InvalidResponse} The answer has not the form of one.
+   * @throws {InvalidResponse} The response is not that of a token endpoint.
    * @throws {ServerUnavailable} There was none.
    */
   async grant(type, parameters, attempts = "several", signal2) {
-    return this.tokens((server) => genericTokenEndpointRequest(
-      server,
-      this.client,
-      this.authentication(server),
-      type,
-      present(parameters),
-      this.options(attempts, signal2)
-    ), signal2);
+    return this.tokens(attempts, signal2, (server, options) => genericTokenEndpointRequest(server, this.client, this.authentication(server), type, present(parameters), options));
   }
   /** Asks what a credential is (RFC 7662). An API key can authenticate in place of the client. */
   async introspect(token2, resource, apiKey) {
@@ -1203,15 +1289,24 @@ var Server = class {
       await processRevocationResponse(answer);
     });
   }
-  async tokens(request, signal2) {
+  /** Reads the tokens that `request` obtains. */
+  async tokens(attempts, signal2, request) {
     const server = await this.metadata(signal2);
-    const body = await understood(this.issuer, async () => processGenericTokenEndpointResponse(server, this.client, await request(server)));
+    let obtainedAt = this.runtime.now();
+    const options = this.options(attempts, signal2, () => {
+      obtainedAt = this.runtime.now();
+    });
+    const body = await understood(this.issuer, async () => processGenericTokenEndpointResponse(server, this.client, await request(server, options)));
+    if (body.token_type !== "bearer") {
+      throw new InvalidResponse(`${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`);
+    }
     return {
       accessToken: body.access_token,
-      tokenType: body.token_type === "dpop" ? "DPoP" : "Bearer",
+      tokenType: "Bearer",
       lifetime: body.expires_in === void 0 ? UNKNOWN_LIFETIME : body.expires_in * 1e3,
       refreshToken: body.refresh_token,
-      scope: body.scope
+      scope: body.scope,
+      obtainedAt
     };
   }
 };
@@ -1220,10 +1315,10 @@ async function understood(issuer2, read) {
     return await read();
   } catch (error) {
     if (error instanceof PosternError || error instanceof OAuthError) throw error;
-    if (error instanceof ResponseBodyError) throw new OAuthError(printable(error.error), printable(error.error_description));
+    if (error instanceof ResponseBodyError) throw oauthError(error.error, error.error_description);
     if (error instanceof WWWAuthenticateChallengeError) {
       const body = await error.response.json().catch(() => ({}));
-      throw new OAuthError(printable(body["error"] ?? "invalid_client"), printable(body["error_description"]));
+      throw oauthError(body["error"] ?? "invalid_client", body["error_description"]);
     }
     const { cause } = error;
     const status = cause instanceof Response ? `, status ${cause.status}` : "";

@@ -1,19 +1,17 @@
 // The step of a job: exchanges the job's token, and returns the access token to later steps.
 import * as core from "@actions/core";
 import { AccessDenied } from "../../clients/typescript/src/errors.js";
-import { exchange } from "../../clients/typescript/src/federation.js";
+import { Workload } from "../../clients/typescript/src/federation.js";
 import { Server } from "../../clients/typescript/src/grants.js";
 import { runtimeWith } from "../../clients/typescript/src/runtime.js";
 import { readInputs } from "./inputs.js";
 
 async function run(): Promise<void> {
   const { issuer, audience, resource, scope, variable } = readInputs();
-  const runtime = runtimeWith();
-  const asked = runtime.now();
-  const server = new Server(runtime, issuer, { clientId: undefined });
-  const { accessToken, lifetime } = await exchange(server, { from: "github", audience }, { resource, scope })
+  const server = new Server(runtimeWith(), issuer, { clientId: undefined });
+  const { accessToken, obtainedAt, lifetime } = await new Workload({ from: "github", audience }).exchange(server, { resource, scope })
     .catch((error: unknown) => { throw error instanceof AccessDenied ? new Error(`${error.message} This job has ${claimsOfJob(audience)}.`) : error; });
-  const expiresAt = new Date(asked + lifetime).toISOString();
+  const expiresAt = new Date(obtainedAt + lifetime).toISOString();
   // First of all, so that nothing after it can print the token.
   core.setSecret(accessToken);
   core.saveState("issuer", issuer);
