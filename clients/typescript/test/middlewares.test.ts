@@ -1,10 +1,12 @@
 // The answers of real servers with the middlewares, and the real local program behind them. credentials.test.ts has every credential.
 import assert from "node:assert/strict";
 import test, { after, before, describe } from "node:test";
+import { Hono } from "hono";
 import * as oauth from "oauth4webapi";
+import { protect as protectHono } from "../src/hono.js";
 import { Verifier } from "../src/server.js";
 import { startDeployment, type Ends } from "./harness.js";
-import { agentToken, bearer, call as request, createKey, expectInvalid as expectRefused, FRAMEWORKS, METADATA, type Deployment } from "./servers.js";
+import { agentToken, bearer, call as request, createKey, expectInvalid as expectRefused, FRAMEWORKS, METADATA, TOOLS, type Deployment } from "./servers.js";
 
 const ends: (() => void | Promise<void>)[] = [];
 const suite: Ends = { after: (end) => void ends.push(end) };

@@ -29,7 +29,7 @@ function verifiers(here: Deployment) {
   };
 }
 
-const TOOLS: McpOptions = { tools: { "delete_*": ["orders:write"] } };
+export const TOOLS: McpOptions = { tools: { "delete_*": ["orders:write"] } };
 
 const shown = ({ userId, scopes, expiresAt, kind, resources }: Principal) => ({ userId, scopes, expires: expiresAt !== undefined, kind, resources });
 
