@@ -319,14 +319,14 @@ refusals! {
     ),
     /// Another user has this email address.
     EmailTaken => PublicError::new(StatusCode::CONFLICT, "conflict", "Another user already has this email address."),
-    /// A client identified itself that wants to exchange a key of somebody else, or authenticated.
-    ExchangeClientNotAllowed => invalid_request(
-        "The key is all that authenticates its exchange: send no client credentials, and as client_id at most the id of the key.",
-    ),
     /// A client that is no agent wants to act for a user whose access token it exchanges.
     ExchangeClientNotAgent => bad_request(
         "unauthorized_client",
         "Only an agent exchanges an access token, to act for its user: an app gets tokens at the authorization endpoint.",
+    ),
+    /// A client identified itself that wants to exchange a key of somebody else, or authenticated.
+    ExchangeClientNotAllowed => invalid_request(
+        "The key is all that authenticates its exchange: send no client credentials, and as client_id at most the id of the key.",
     ),
     /// The exchange is of a token of another type, or asks for another token than an access token.
     ExchangeNotSupported => invalid_request(
