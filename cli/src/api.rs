@@ -157,7 +157,7 @@ impl<'a> Api<'a> {
         if status == StatusCode::UNAUTHORIZED {
             message.push_str(match self.caller.kind {
                 CallerKind::User => {
-                    " Sign in again: postern login. A login for another API (--resource) is not \
+                    " Log in again: postern login. A login for another API (--resource) is not \
                      one for this server."
                 }
                 CallerKind::ApiKey | CallerKind::Agent | CallerKind::Workload => "",

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Sign in once, and call APIs with tokens that stay current.
+/// Log in once, and call APIs with tokens that stay current.
 #[derive(Parser)]
 #[command(name = "postern", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -31,7 +31,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 login r
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Sign in, with the browser of this machine or of any other device.
+    /// Log in, with the browser of this machine or of any other device.
     Login(LoginArgs),
     /// End the session, here and at the server.
     Logout,
@@ -154,7 +154,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         credential: CredentialArgs,
     },
-    /// Profiles, one for each deployment that you sign in to.
+    /// Profiles, one for each deployment that you log in to.
     Profiles {
         #[command(subcommand)]
         command: ProfilesCommand,
@@ -180,7 +180,7 @@ pub(crate) enum Command {
     },
 }
 
-/// How to sign in. What is given is kept in the profile, for the next login.
+/// How to log in. What is given is kept in the profile, for the next login.
 #[derive(Args)]
 pub(crate) struct LoginArgs {
     /// The authorization server: by default that of the profile, else $POSTERN_ISSUER, else
@@ -200,10 +200,10 @@ pub(crate) struct LoginArgs {
     /// is one.
     #[arg(long, value_enum, value_name = "PLACE")]
     pub(crate) storage: Option<StorageArg>,
-    /// Sign in at another device. This is the default over SSH and without a display.
+    /// Log in at another device. This is the default over SSH and without a display.
     #[arg(long, conflicts_with = "browser")]
     pub(crate) device: bool,
-    /// Sign in with the browser of this machine.
+    /// Log in with the browser of this machine.
     #[arg(long)]
     pub(crate) browser: bool,
 }

@@ -84,7 +84,7 @@ impl Caller {
         };
         match &arguments.issuer {
             Some(other) if *other != issuer => Err(Failure::usage(format!(
-                "The session of the profile {} is at {issuer}, not at {other}. Sign in there with \
+                "The session of the profile {} is at {issuer}, not at {other}. Log in there with \
                  another profile: postern login --profile NAME --issuer {other}.",
                 profile.name
             ))),

@@ -9,12 +9,12 @@ use postern_client::{
 
 use crate::{
     arguments::LoginArgs,
-    failure::{Failure, LOGIN_REQUIRED},
+    failure::Failure,
     output::{emphasized, say},
     words,
 };
 
-/// Where a user signs in.
+/// Where a user logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     AnotherDevice,
@@ -48,7 +48,7 @@ pub(crate) async fn log_in(
         config.profiles.insert(profile.name.clone(), settings);
         home.save_config(&config)?;
     }
-    say(&format!("Signed in at {} ({}).", profile.issuer, profile.name));
+    say(&format!("Logged in at {} ({}).", profile.issuer, profile.name));
     if let Some(status) = session.status().await? {
         say(&format!("The session is {}.", stored(status.storage, &profile.session_file)));
     }
@@ -57,19 +57,12 @@ pub(crate) async fn log_in(
 
 /// Ends the session of a profile.
 pub(crate) async fn log_out(context: &Context, profile: &Profile) -> Result<(), Failure> {
-    let ended = match Session::open(context, profile).await {
-        Ok(session) => session.logout().await?,
-        Err(error) => {
-            let failure = Failure::from(error);
-            if failure.exit_code == LOGIN_REQUIRED && !profile.session_file.exists() {
-                say(&format!("Nobody was signed in ({}).", profile.name));
-                return Ok(());
-            }
-            return Err(failure);
-        }
-    };
-    match ended {
-        Logout::Complete => say(&format!("Signed out ({}).", profile.name)),
+    if !profile.session_file.exists() {
+        say(&format!("Nobody was logged in ({}).", profile.name));
+        return Ok(());
+    }
+    match Session::open(context, profile).await?.logout().await? {
+        Logout::Complete => say(&format!("Logged out ({}).", profile.name)),
         Logout::OnlyHere(warning) => say(&warning.to_string()),
     }
     Ok(())
@@ -103,20 +96,20 @@ async fn sign_in(
 
 fn show_code(prompt: &DevicePrompt) {
     let url = prompt.verification_uri_complete.as_ref().unwrap_or(&prompt.verification_uri);
-    say("Open this page on any device, sign in, and compare the code:");
+    say("Open this page on any device, log in, and compare the code:");
     say(&format!("\n  {}\n  {}\n", url, emphasized(&prompt.user_code)));
     let lifetime = words::duration(prompt.expires_in);
     say(&format!("Waiting for your approval. The code is valid for {lifetime}. Ctrl-C ends this."));
 }
 
 fn open_browser(issuer: &Issuer, url: &Url) {
-    say(&format!("Sign in at {issuer} in your browser. If it does not open, open this page:"));
+    say(&format!("Log in at {issuer} in your browser. If it does not open, open this page:"));
     say(&format!("\n  {url}\n"));
     say(
         "Waiting for the browser. Ctrl-C ends this. Without a browser here: postern login --device",
     );
     let url = url.to_string();
-    // A browser in the terminal ends only when the user has signed in.
+    // A browser in the terminal ends only when the user has logged in.
     std::thread::spawn(move || {
         if let Err(error) = webbrowser::open(&url) {
             say(&format!("The browser does not open ({error})."));

@@ -1,4 +1,4 @@
-//! The command `postern`: sign in once, and call APIs with tokens that stay current.
+//! The command `postern`: log in once, and call APIs with tokens that stay current.
 
 mod api;
 mod arguments;

@@ -39,7 +39,7 @@ pub(crate) async fn status(
     let renewal = if status.is_renewable {
         "renewed when it is needed"
     } else {
-        "not renewed: sign in again after that"
+        "not renewed: log in again after that"
     };
     let token = match status.expires_at {
         Some(time) => format!("{}; {renewal}", words::expiry(context.now(), time)),

@@ -23,7 +23,7 @@ pub enum ErrorCode {
     AccessDenied,
     /// The program or the user ended the operation.
     Cancelled,
-    /// The code of a device, or the time to sign in, expired.
+    /// The code of a device, or the time to log in, expired.
     ExpiredToken,
     /// The issuer is an `http` URL of another machine.
     InsecureIssuer,
@@ -39,7 +39,7 @@ pub enum ErrorCode {
     InvalidTarget,
     /// Another process held the lock of the session for too long.
     LockTimeout,
-    /// There is no session, or it ended. The user has to sign in.
+    /// There is no session, or it ended. The user has to log in.
     LoginRequired,
     /// The server did not answer, or says that it cannot now. The session is kept.
     ServerUnavailable,

@@ -32,7 +32,7 @@ pub struct Home {
 #[serde(try_from = "String", into = "String")]
 pub struct ProfileName(String);
 
-/// A deployment that a user signs in to, and where the session is.
+/// A deployment that a user logs in to, and where the session is.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// The name.

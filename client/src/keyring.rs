@@ -58,7 +58,7 @@ async fn with_entry<T: Send + 'static>(
 
 fn failed(why: &str) -> Error {
     let message = format!(
-        "The keyring of the operating system cannot be used: {why}. Unlock it, or sign in again \
+        "The keyring of the operating system cannot be used: {why}. Unlock it, or log in again \
          with the file storage."
     );
     Error::new(ErrorCode::StorageFailed, message)

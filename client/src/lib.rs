@@ -1,4 +1,4 @@
-//! The client half of Postern: sign in once, and every request has a current access token.
+//! The client half of Postern: log in once, and every request has a current access token.
 //!
 //! A [`Session`] belongs to a program. It comes from a login that was stored
 //! ([`Session::open`]), from the credentials of a client ([`Session::client_credentials`]), from

@@ -152,7 +152,7 @@ impl SessionDocument {
             }
         };
         let message = format!(
-            "{} is not a session that this program can read: {why}. Sign in again to replace it: \
+            "{} is not a session that this program can read: {why}. Log in again to replace it: \
              postern login.",
             path.display()
         );

@@ -63,10 +63,10 @@ test("a user signs in with the browser, and an MCP client and curl get tokens", 
   await signIn(page, await own.opened());
   await page.getByRole("heading", { name: "Allow Postern CLI?" }).waitFor();
   await page.getByRole("button", { name: "Allow" }).click();
-  await page.getByText("You are signed in.").waitFor();
+  await page.getByText("You are logged in.").waitFor();
   const { code, stdout, stderr } = await running.ended;
   assert.deepEqual([code, stdout], [0, ""], stderr);
-  assert.match(stderr, /Signed in at /);
+  assert.match(stderr, /Logged in at /);
   assert.equal(JSON.parse(await own.run("status", "--json")).issuer, ready.postern_url);
 
   const headers = JSON.parse(await own.run("headers"));
@@ -90,7 +90,7 @@ test("a user who denies the login stores nothing", { timeout: 120_000 }, async (
   const { own, running, page } = await login(t);
   await signIn(page, await own.opened());
   await page.getByRole("button", { name: "Deny" }).click();
-  await page.getByText("You are not signed in.").waitFor();
+  await page.getByText("You are not logged in.").waitFor();
   const { code, stderr } = await running.ended;
   assert.equal(code, 1);
   assert.match(stderr, /The login was refused/);

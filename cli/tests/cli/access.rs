@@ -196,7 +196,7 @@ async fn the_session_of_another_server_is_wrong_usage() {
         2,
         "",
         "postern: The session of the profile default is at URL, not at https://other.example. \
-         Sign in there with another profile: postern login --profile NAME --issuer \
+         Log in there with another profile: postern login --profile NAME --issuer \
          https://other.example.\n",
     );
     let insecure = machine.run(&["token", "--issuer", "http://auth.example.com"]).await;

@@ -44,7 +44,7 @@ async fn a_server_that_does_not_listen_is_not_available() {
 async fn a_session_that_the_server_ended_needs_a_login() {
     let (server, machine) = server_and_machine().await;
     server.on("/token", Answer::Json(400, json!({"error": "invalid_grant"})));
-    let sentence = "postern: The session at URL has ended. Sign in again: postern login --profile \
+    let sentence = "postern: The session at URL has ended. Log in again: postern login --profile \
                     default.\n";
     machine.run(&["token"]).await.expect(3, "", sentence);
 }

@@ -175,7 +175,7 @@ async fn git_does_not_ask_for_a_password_in_place_of_a_login() {
     machine.run_with_input(&arguments, input).await.expect(
         3,
         "quit=true\n",
-        "postern: Nobody is signed in: there is no HOME/postern/sessions/default.json. Sign in: \
+        "postern: Nobody is logged in: there is no HOME/postern/sessions/default.json. Log in: \
          postern login --profile default.\n",
     );
     let store = ["git-credential", "--host", "git.example.com", "store"];

@@ -119,7 +119,7 @@ async fn a_user_signs_in_with_the_browser_of_this_machine() {
     let (exit_code, rest) = login.end().await;
     let file = machine.session_file();
     let expected = format!(
-        "Signed in at {} (default).\nThe session is in a file that only you can read, {}.\n",
+        "Logged in at {} (default).\nThe session is in a file that only you can read, {}.\n",
         server.url,
         file.display()
     );

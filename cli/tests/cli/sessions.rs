@@ -56,8 +56,8 @@ async fn the_status_says_when_a_token_expires() {
 #[tokio::test]
 async fn without_a_session_every_command_says_how_to_sign_in() {
     let machine = machine();
-    let sentence = "postern: Nobody is signed in: there is no HOME/postern/sessions/default.json. \
-                    Sign in: postern login --profile default.\n";
+    let sentence = "postern: Nobody is logged in: there is no HOME/postern/sessions/default.json. \
+                    Log in: postern login --profile default.\n";
     for arguments in [
         &["status"][..],
         &["whoami"],
@@ -77,7 +77,7 @@ async fn a_session_that_cannot_be_read_is_a_login_that_is_missing() {
     let machine = machine();
     machine.write_session(json!({"version": 2}));
     let sentence = "postern: HOME/postern/sessions/default.json is not a session that this program \
-                    can read: its version is 2. Sign in again to replace it: postern login.\n";
+                    can read: its version is 2. Log in again to replace it: postern login.\n";
     machine.run(&["status"]).await.expect(3, "", sentence);
 }
 
@@ -99,11 +99,11 @@ async fn a_logout_ends_the_session_here_and_at_the_server() {
     let deployment = Deployment::start().await;
     deployment.sign_in("scans:read").await;
     let refresh_token = deployment.machine.read_session()["refresh_token"].clone();
-    deployment.machine.run(&["logout"]).await.expect(0, "", "Signed out (default).\n");
+    deployment.machine.run(&["logout"]).await.expect(0, "", "Logged out (default).\n");
     assert_eq!(deployment.machine.files(), ["postern/sessions/default.lock"]);
     let refresh = deployment.world.refresh(refresh_token.as_str().unwrap()).send().await;
     refresh.expect_error(400, "invalid_grant");
-    deployment.machine.run(&["logout"]).await.expect(0, "", "Nobody was signed in (default).\n");
+    deployment.machine.run(&["logout"]).await.expect(0, "", "Nobody was logged in (default).\n");
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn profiles_are_listed_and_one_is_the_default() {
     machine.run(&["status"]).await.expect(
         3,
         "",
-        "postern: Nobody is signed in: there is no HOME/postern/sessions/work.json. Sign in: \
+        "postern: Nobody is logged in: there is no HOME/postern/sessions/work.json. Log in: \
          postern login --profile work.\n",
     );
 }

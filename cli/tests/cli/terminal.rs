@@ -61,7 +61,7 @@ async fn errors_have_colors_unless_nobody_wants_them() {
     let mut terminal = at_a_terminal(&machine, &[], "status");
     assert!(expect_end(&mut terminal, 3).contains("\u{1b}[1m\u{1b}[31mpostern:\u{1b}[0m Nobody"));
     let mut terminal = at_a_terminal(&machine, &[("NO_COLOR", "1")], "status");
-    assert!(expect_end(&mut terminal, 3).starts_with("postern: Nobody is signed in"));
+    assert!(expect_end(&mut terminal, 3).starts_with("postern: Nobody is logged in"));
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_user_approves_the_code_that_the_terminal_shows() {
     .await;
     browser.decide_device(&code, "approve").await.expect(200);
     let printed = blocking(move || expect_end(&mut terminal, 0)).await;
-    assert!(printed.contains("Signed in at http://127.0.0.1:"), "{printed}");
+    assert!(printed.contains("Logged in at http://127.0.0.1:"), "{printed}");
     deployment.machine.run(&["token"]).await.result();
 }
 

@@ -20,7 +20,7 @@ use crate::{
     oauth::{IssuedTokens, OauthClient, Server},
 };
 
-/// How long a user has to sign in.
+/// How long a user has to log in.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What the answer of the authorization endpoint is compared with.
@@ -142,7 +142,7 @@ fn foreign(from: &str) -> Error {
 }
 
 fn timed_out() -> Error {
-    let message = "Nobody signed in within 5 minutes. Start again.";
+    let message = "Nobody logged in within 5 minutes. Start again.";
     Error::new(ErrorCode::ExpiredToken, message)
 }
 

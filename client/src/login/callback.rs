@@ -15,8 +15,8 @@ use crate::{Error, ErrorCode, Result};
 /// How long a page has to arrive in the browser before the program goes on.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 const PATH: &str = "/callback";
-const SUCCESS: &str = "You are signed in. You can close this window.";
-const FAILURE: &str = "You are not signed in. Go back to your program to see why.";
+const SUCCESS: &str = "You are logged in. You can close this window.";
+const FAILURE: &str = "You are not logged in. Go back to your program to see why.";
 
 /// A listening address.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Callback {
     pub(super) async fn listen() -> Result<Self> {
         let failed = |error: std::io::Error| {
             let message = format!(
-                "No port of 127.0.0.1 can be used: {error}. Sign in with the device flow instead."
+                "No port of 127.0.0.1 can be used: {error}. Log in with the device flow instead."
             );
             Error::with_source(ErrorCode::StorageFailed, message, error)
         };
@@ -118,7 +118,7 @@ fn answer<T>(
 
 fn page(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Sign in</title>\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Log in</title>\
          <p>{text}</p></html>\n"
     );
     let mut response = Response::new(Full::new(Bytes::from(html)));

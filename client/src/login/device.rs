@@ -96,7 +96,7 @@ fn prompt(details: &StandardDeviceAuthorizationResponse) -> Result<DevicePrompt>
     let user_code = details.user_code().secret().clone();
     let is_text = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
     if !is_text(&user_code) || complete.as_deref().is_some_and(|uri| !is_text(uri)) {
-        let message = "The server sent a code that cannot be shown. Sign in in another way.";
+        let message = "The server sent a code that cannot be shown. Log in in another way.";
         return Err(Error::new(ErrorCode::InvalidResponse, message));
     }
     Ok(DevicePrompt {
