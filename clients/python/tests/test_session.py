@@ -138,8 +138,9 @@ def test_a_cancelled_task_does_not_lose_the_session(harness: Harness, home: Path
 
 
 INTERRUPTED = """
-import sys
+import signal
 from postern_client import Session
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 with Session.open() as session:
     print("begins", flush=True)
     session.access_token()
