@@ -1,5 +1,5 @@
 //! A rotation of the keys by the built function, with MiniStack's Secrets Manager, while requests
-//! go on.
+//! go on, and then a drop and another rotation.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -13,11 +13,15 @@ use crate::{emulator::Emulator, environment::Environment};
 
 const FUNCTION: &str = "rotate_signing_key";
 const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
-/// The id of the version that the rotation prepares.
-const VERSION: &str = "0a4b7c1e-6f3d-4d7e-9a55-2d1c8e9f7b60";
+/// The ids of the versions that the rotations prepare.
+const VERSIONS: [&str; 3] = [
+    "0a4b7c1e-6f3d-4d7e-9a55-2d1c8e9f7b60",
+    "1b5c8d2f-7a4e-4e8f-8b66-3e2d9f0a8c71",
+    "2c6d9e30-8b5f-4f90-9c77-4f3ea01b9d82",
+];
 
 /// Rotates the keys, each step twice, under a load of exchanges, refreshes and requests with the
-/// tokens. Returns the number of steps.
+/// tokens. Then drops a key while another rotation waits. Returns the number of steps.
 pub(crate) async fn check(environment: &Environment) -> Result<usize> {
     let function = environment.emulators.0.get(FUNCTION).context("no function")?;
     let load = Load::new(environment).await?;
@@ -34,15 +38,51 @@ pub(crate) async fn check(environment: &Environment) -> Result<usize> {
         STEPS.len()
     );
     steps?;
+    drop_waiting_key(environment, function).await?;
     Ok(STEPS.len())
+}
+
+/// Drops the key that waits, which a rotation that has begun would bring back, and rotates again.
+async fn drop_waiting_key(environment: &Environment, function: &Emulator) -> Result<()> {
+    let arn = &environment.arns.signing;
+    let waiting = environment.secret(arn).await?.signing_keys.pop().context("a key")?.kid;
+    let [_, begun, next] = VERSIONS;
+    for step in &STEPS[..3] {
+        let answer = function.invoke(event(environment, step, begun)).await?;
+        ensure!(answer == Ok(Value::Null), "{step}: {answer:?}");
+    }
+    for _ in 0..2 {
+        let answer = function.invoke(json!({"action": "drop", "kid": waiting})).await?;
+        ensure!(answer.is_ok(), "drop: {answer:?}");
+    }
+    let answer = function.invoke(event(environment, "finishSecret", begun)).await?;
+    ensure!(answer.is_err(), "a rotation from before the drop has finished");
+    for step in STEPS {
+        let answer = function.invoke(event(environment, step, next)).await?;
+        ensure!(answer == Ok(Value::Null), "{step} after a drop: {answer:?}");
+    }
+    let arns = &environment.arns;
+    let mut kids = Vec::new();
+    for arn in [&arns.signing, &arns.verification, &arns.public] {
+        let keys = environment.secret(arn).await?.signing_keys;
+        kids.push(keys.into_iter().map(|key| key.kid).collect::<Vec<_>>());
+    }
+    ensure!(kids.iter().all(|kids| kids.len() == 2 && !kids.contains(&waiting)), "{kids:?}");
+    ensure!(kids[0] == kids[1] && kids[1] == kids[2], "{kids:?}");
+    println!("   a drop while a rotation waited, and a rotation after it");
+    Ok(())
+}
+
+fn event(environment: &Environment, step: &str, version: &str) -> Value {
+    json!({
+        "Step": step, "SecretId": environment.arns.signing, "ClientRequestToken": version,
+    })
 }
 
 async fn rotate(environment: &Environment, function: &Emulator, load: &Load<'_>) -> Result<()> {
     let before: Secrets = environment.secret(&environment.arns.signing).await?;
     for step in STEPS {
-        let event = json!({
-            "Step": step, "SecretId": environment.arns.signing, "ClientRequestToken": VERSION,
-        });
+        let event = event(environment, step, VERSIONS[0]);
         for _ in 0..2 {
             let answer = function.invoke(event.clone()).await?;
             ensure!(answer == Ok(Value::Null), "{step}: {answer:?}");
