@@ -130,12 +130,17 @@ impl Emulators {
             );
             let lines: Vec<Value> =
                 text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-            // No lines of the runtime, and no failures.
+            // No lines of the runtime, and no failures but the end of a rotation after a drop.
             const KNOWN: [&str; 5] = ["started", "secret read", "served", "refused", "decided"];
             const EVENTS: [&str; 2] =
                 ["a spent refresh token was used again", "the keys of the deployment were changed"];
-            let is_known =
-                |line: &&Value| KNOWN.iter().chain(&EVENTS).any(|known| line["message"] == *known);
+            let is_withdrawn = |line: &Value| {
+                line["fault"].as_str().is_some_and(|fault| fault.contains("it was withdrawn"))
+            };
+            let is_known = |line: &&Value| {
+                KNOWN.iter().chain(&EVENTS).any(|known| line["message"] == *known)
+                    || is_withdrawn(line)
+            };
             if let Some(stray) = lines.iter().find(|line| !is_known(line)) {
                 bail!("{name} writes an unexpected line: {stray}");
             }
