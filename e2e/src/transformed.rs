@@ -205,11 +205,12 @@ fn functions(stack: &Stack<'_>) -> Result<()> {
         );
         // Enough for the timeouts of Secrets Manager, an issuer and five calls to the store. An
         // HTTP API waits ten seconds for an authorizer.
-        ensure!(
-            properties["Timeout"] == if id == "Authorizer" { 10 } else { 25 },
-            "{id}: {}",
-            properties["Timeout"]
-        );
+        let timeout = match id {
+            "Authorizer" => 10,
+            "RotateSigningKey" => 60,
+            _ => 25,
+        };
+        ensure!(properties["Timeout"] == timeout, "{id}: {}", properties["Timeout"]);
         // Anyone who can read a function's configuration can see its variables.
         let variables = properties["Environment"]["Variables"].as_object().context("variables")?;
         for (name, value) in variables {
