@@ -73,14 +73,18 @@ class Harness:
 
 
 class Clock:
-    """A clock that sleeping moves, so that nothing waits."""
+    """Two clocks that sleeping moves, so that nothing waits. Only that of the wall can be set back."""
 
     def __init__(self) -> None:
-        self.offset = 0.0
+        self.offset, self.set_back = 0.0, 0.0
         self.waits: list[float] = []
 
+    def advance(self, seconds: float) -> None:
+        self.offset += max(seconds, 0)
+        self.set_back -= min(seconds, 0)
+
     def now(self) -> float:
-        return time.time() + self.offset
+        return time.time() + self.offset - self.set_back
 
     def monotonic(self) -> float:
         return time.monotonic() + self.offset
