@@ -1,16 +1,19 @@
-// The command `postern`, which signs its user in with a real browser and gives tokens to an MCP client and to curl.
+// The command `postern`, which logs its user in with a real browser and gives tokens to MCP clients and to curl.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import test, { after, before } from "node:test";
-import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { promisify } from "node:util";
+import * as newer from "@modelcontextprotocol/client";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport, StreamableHTTPError } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { launch, protect, rules, signIn, startServer } from "./mcp-server.mjs";
 import { folder, pause } from "./postern.mjs";
 
-const program = process.env.POSTERN_CLI;
-if (!program) throw new Error("POSTERN_CLI must name the command postern; run these tests with e2e/run people");
+const { POSTERN_CLI: program, POSTERN_PAGES: pages } = process.env;
+if (!program || !pages) throw new Error("POSTERN_CLI and POSTERN_PAGES must name the command postern and the documents: run e2e/run people");
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -23,8 +26,9 @@ function machine(t, issuer) {
   const script = join(home, "browser");
   writeFileSync(script, `#!/bin/sh\necho "$1" >"${opened}.new" && mv "${opened}.new" "${opened}"\n`);
   chmodSync(script, 0o755);
-  const env = { PATH: process.env.PATH, HOME: home, POSTERN_HOME: join(home, "postern"), POSTERN_ISSUER: issuer, BROWSER: script };
+  const env = { PATH: `${dirname(program)}:${process.env.PATH}`, HOME: home, POSTERN_HOME: join(home, "postern"), POSTERN_ISSUER: issuer, BROWSER: script };
   return {
+    env,
     start(...args) {
       const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
       t.after(() => child.kill("SIGKILL"));
@@ -48,7 +52,58 @@ function machine(t, issuer) {
   };
 }
 
-/** Signs a user in with the browser, for an MCP server. */
+/**
+ * A client with the setting `headersHelper`, as Claude Code documents it: for each connection, a shell runs the command, which has
+ * 10 seconds to print an object of strings. If a call is refused with 401 or 403, it connects again with new headers, and repeats the call once.
+ */
+class HelperClient {
+  /** The headers of each connection. */
+  connections = [];
+  #server;
+  #env;
+  #client;
+
+  constructor(server, env) {
+    this.#server = server;
+    this.#env = env;
+  }
+
+  async call(name) {
+    if (!this.#client) await this.#connect();
+    try {
+      return await this.#client.callTool({ name, arguments: {} });
+    } catch (error) {
+      if (!(error instanceof StreamableHTTPError) || ![401, 403].includes(error.code)) throw error;
+      await this.close();
+      await this.#connect();
+      return this.#client.callTool({ name, arguments: {} });
+    }
+  }
+
+  async #connect() {
+    const { stdout } = await promisify(execFile)("/bin/sh", ["-c", this.#server.headersHelper], {
+      env: { ...this.#env, CLAUDE_CODE_MCP_SERVER_NAME: "orders", CLAUDE_CODE_MCP_SERVER_URL: this.#server.url }, timeout: 10_000,
+    });
+    const headers = JSON.parse(stdout);
+    for (const value of Object.values(headers)) assert.equal(typeof value, "string");
+    this.connections.push(headers);
+    this.#client = new Client({ name: "test", version: "1.0.0" });
+    await this.#client.connect(new StreamableHTTPClientTransport(new URL(this.#server.url), { requestInit: { headers } }));
+  }
+
+  close() {
+    return this.#client?.close();
+  }
+}
+
+/** Returns the server of the example in docs/cli.md, at another URL. */
+function documentedServer(url) {
+  const page = readFileSync(join(pages, "cli.md"), "utf8");
+  const [, json] = /```json\n(\{"mcpServers"[\s\S]*?)```/.exec(page);
+  return { ...JSON.parse(json).mcpServers.orders, url };
+}
+
+/** Logs a user in with the browser, for an MCP server. */
 async function login(t, options = []) {
   const server = await protect(t, await startServer(t), (uri) => rules(uri));
   const own = machine(t, server.ready.postern_url);
@@ -58,12 +113,18 @@ async function login(t, options = []) {
   return { ...server, own, running, page };
 }
 
-test("a user signs in with the browser, and an MCP client and curl get tokens", { timeout: 120_000 }, async (t) => {
-  const { url, ready, own, running, page } = await login(t);
-  await signIn(page, await own.opened());
+async function allow(page, address) {
+  await signIn(page, address);
   await page.getByRole("heading", { name: "Allow Postern CLI?" }).waitFor();
   await page.getByRole("button", { name: "Allow" }).click();
   await page.getByText("You are logged in.").waitFor();
+}
+
+const whoami = async (client) => JSON.parse((await client.call("whoami")).content[0].text);
+
+test("a user logs in with the browser, and an MCP client and curl get tokens", { timeout: 120_000 }, async (t) => {
+  const { url, ready, own, running, page } = await login(t);
+  await allow(page, await own.opened());
   const { code, stdout, stderr } = await running.ended;
   assert.deepEqual([code, stdout], [0, ""], stderr);
   assert.match(stderr, /Logged in at /);
@@ -71,8 +132,8 @@ test("a user signs in with the browser, and an MCP client and curl get tokens", 
 
   const headers = JSON.parse(await own.run("headers"));
   assert.deepEqual(Object.keys(headers), ["Authorization"]);
-  const client = new Client({ name: "test", version: "1.0.0" });
-  await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }));
+  const client = new newer.Client({ name: "test", version: "1.0.0" });
+  await client.connect(new newer.StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }));
   const { content } = await client.callTool({ name: "whoami", arguments: {} });
   assert.equal(JSON.parse(content[0].text).client_id, "postern-cli");
   await client.close();
@@ -84,6 +145,41 @@ test("a user signs in with the browser, and an MCP client and curl get tokens", 
   await own.run("logout");
   const again = await fetch(url, { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: call });
   assert.equal(again.status, 401);
+});
+
+test("the headersHelper of docs/cli.md gives an MCP client the token of a user", { timeout: 120_000 }, async (t) => {
+  const { url, own, running, page } = await login(t, ["--profile", "orders"]);
+  await allow(page, await own.opened());
+  assert.equal((await running.ended).code, 0);
+  const client = new HelperClient(documentedServer(url), own.env);
+  t.after(() => client.close());
+  const { client_id, resource } = await whoami(client);
+  assert.deepEqual([client_id, resource], ["postern-cli", url]);
+});
+
+test("an MCP client with headersHelper gets a new token after a refusal", { timeout: 60_000 }, async (t) => {
+  const { url, ready, create } = await protect(t, await startServer(t));
+  const { id, secret } = await create("/v1/agents", { name: "bot", scopes: ["mcp:tools"] });
+  const env = { ...machine(t, ready.postern_url).env, POSTERN_AGENT_ID: id, POSTERN_AGENT_SECRET: secret };
+  const client = new HelperClient({ url, headersHelper: `postern headers --resource ${url}` }, env);
+  t.after(() => client.close());
+  assert.equal((await whoami(client)).user_id, id);
+  await whoami(client);
+  assert.equal(client.connections.length, 1);
+
+  const token = client.connections[0].Authorization.slice("Bearer ".length);
+  const revoked = await fetch(`${ready.postern_url}/v1/auth/revoke`, { method: "POST", body: new URLSearchParams({ token }) });
+  assert.equal(revoked.status, 200);
+  assert.equal((await whoami(client)).user_id, id);
+  assert.equal(client.connections.length, 2);
+  assert.notDeepEqual(client.connections[1], client.connections[0]);
+});
+
+test("an MCP client whose user is not logged in shows how to log in", { timeout: 60_000 }, async (t) => {
+  const { env } = machine(t, "http://127.0.0.1:1");
+  const client = new HelperClient({ url: "http://127.0.0.1:1/mcp", headersHelper: "postern headers" }, env);
+  const message = /Nobody is logged in: .* Log in: postern login --profile default\./;
+  await assert.rejects(client.call("whoami"), ({ code, stdout, stderr }) => code === 3 && stdout === "" && message.test(stderr));
 });
 
 test("a user who denies the login stores nothing", { timeout: 120_000 }, async (t) => {
