@@ -59,7 +59,7 @@ pub async fn discover(context: &Context, issuer: &Issuer) -> Result<ServerMetada
             .header(ACCEPT, "application/json")
             .body(Vec::new())
             .map_err(|_| invalid(issuer, "its URL is not valid"))?;
-        let answer = context.send(&request, Repetition::Always).await?;
+        let answer = context.send(&request, Repetition::Always).await?.response;
         match answer.status() {
             StatusCode::OK => return parse(issuer, answer.body()),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {}

@@ -8,9 +8,10 @@ use reqwest::redirect::Policy;
 use crate::{Context, Error, ErrorCode, Result};
 
 const USER_AGENT: &str = concat!("postern-client-rust/", env!("CARGO_PKG_VERSION"));
+/// How long a connection to an API can take. Attempts at the server have their own timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The attempts, each with its own timeout, and how long all of them can take. A server with a
-/// window for repetitions of 10 seconds recognizes the last of them as one.
+/// The attempts, each with its own timeout for connection, headers and body, and how long all of
+/// them can take: less than the `refresh_grace` of the server, in which it recognizes a repetition.
 const ATTEMPTS: usize = 3;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 const ALL_ATTEMPTS: Duration = Duration::from_secs(9);
@@ -21,13 +22,20 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3);
 /// The largest answer that is read.
 const LARGEST_ANSWER: usize = 1024 * 1024;
 
-/// The HTTP client. It follows no redirects: a token would go along.
+/// The HTTP client. It follows no redirects, because the next server would get the token.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
     pub(crate) client: reqwest::Client,
     pub(crate) attempt_timeout: Duration,
     /// How often a request is sent again.
     pub(crate) repetitions: usize,
+}
+
+/// An answer, and when the attempt began that it answers, in seconds since 1970.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) sent_at: i64,
+    pub(crate) response: Response<Vec<u8>>,
 }
 
 /// Whether a request is sent again after an answer that was lost.
@@ -106,21 +114,19 @@ impl Context {
         &self,
         request: &Request<Vec<u8>>,
         repetition: Repetition,
-    ) -> Result<Response<Vec<u8>>> {
+    ) -> Result<Answer> {
         let begun = self.system.elapsed();
-        let spent = || self.system.elapsed().saturating_sub(begun);
+        let passed = || self.system.elapsed().saturating_sub(begun);
         let mut waits = WAITS.into_iter().take(self.http.repetitions);
         loop {
-            let timeout = self.http.attempt_timeout.min(ALL_ATTEMPTS.saturating_sub(spent()));
-            let sent = self.http.send(request.clone(), timeout).await;
-            let (error, retry_after) =
-                match sent.map_err(|error| (error, None)).and_then(unless_busy) {
-                    Ok(response) => return Ok(response),
-                    Err(failed) => failed,
-                };
+            let timeout = self.http.attempt_timeout.min(ALL_ATTEMPTS.saturating_sub(passed()));
+            let (error, retry_after) = match self.attempt(request, timeout).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
             let usual = waits.next().map(|wait| self.with_jitter(wait));
             let wait = usual.map(|usual| retry_after.unwrap_or(usual));
-            let is_in_time = |wait: &Duration| spent() + *wait <= LAST_BEGINNING;
+            let is_in_time = |wait: &Duration| passed() + *wait <= LAST_BEGINNING;
             let is_repeated = is_repeated(&error, retry_after, repetition);
             match wait.filter(is_in_time).filter(|_| is_repeated) {
                 Some(wait) => self.system.sleep(wait).await,
@@ -130,11 +136,21 @@ impl Context {
     }
 
     /// Sends a request once. The caller asks again by itself.
-    pub(crate) async fn send_once(&self, request: &Request<Vec<u8>>) -> Result<Response<Vec<u8>>> {
-        let sent = self.http.send(request.clone(), self.http.attempt_timeout).await;
-        sent.map_err(|error| (error, None))
-            .and_then(unless_busy)
-            .map_err(|(error, retry_after)| unavailable(request, error, retry_after))
+    pub(crate) async fn send_once(&self, request: &Request<Vec<u8>>) -> Result<Answer> {
+        let sent = self.attempt(request, self.http.attempt_timeout).await;
+        sent.map_err(|(error, retry_after)| unavailable(request, error, retry_after))
+    }
+
+    /// Sends a request once. The failure can say how long to wait.
+    async fn attempt(
+        &self,
+        request: &Request<Vec<u8>>,
+        timeout: Duration,
+    ) -> Result<Answer, (AttemptError, Option<Duration>)> {
+        let sent_at = self.unix_seconds();
+        let sent = self.http.send(request.clone(), timeout).await;
+        let response = sent.map_err(|error| (error, None)).and_then(unless_busy)?;
+        Ok(Answer { sent_at, response })
     }
 }
 

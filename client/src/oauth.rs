@@ -1,6 +1,10 @@
 //! Requests to an authorization server. The `oauth2` crate writes them and parses the answers.
 
-use std::{fmt::Display, pin::Pin};
+use std::{
+    fmt::Display,
+    pin::Pin,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use data_encoding::BASE64;
 use http::{HeaderValue, Request, StatusCode, header};
@@ -10,17 +14,18 @@ use oauth2::{
     RefreshToken, RequestTokenError, Scope, StandardErrorResponse, StandardRevocableToken,
     TokenResponse as _,
     basic::{
-        BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-        BasicTokenResponse, BasicTokenType,
+        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+        BasicTokenIntrospectionResponse, BasicTokenResponse, BasicTokenType,
     },
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::{
     AccessToken, Context, Error, ErrorCode, Issuer, Result, ServerMetadata, TokenRequest, discover,
-    http_client::Repetition,
+    http_client::{Answer, Repetition},
 };
 
 /// How long a token lives whose answer does not say so, in seconds.
@@ -44,6 +49,9 @@ pub(crate) struct OauthClient {
     pub(crate) secret: Option<SecretString>,
 }
 
+/// Why a request to a token endpoint brought no tokens.
+pub(crate) type ExchangeError<T> = RequestTokenError<Error, StandardErrorResponse<T>>;
+
 /// What a token is that is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
@@ -55,7 +63,7 @@ pub(crate) enum TokenKind {
 #[derive(Debug)]
 pub(crate) struct IssuedTokens {
     pub(crate) access_token: AccessToken,
-    /// When the token was obtained and when it expires, in seconds since 1970.
+    /// When the token was requested and when it expires, in seconds since 1970.
     pub(crate) obtained_at: i64,
     pub(crate) expires_at: i64,
     pub(crate) refresh_token: Option<SecretString>,
@@ -137,8 +145,9 @@ impl Server {
         if let Some(resource) = &wanted.resource {
             request = request.add_extra_param("resource", resource);
         }
-        let answer = request.request_async(&self.http(Repetition::Always)).await;
-        self.issued(answer.map_err(|error| self.refused(error))?)
+        let http = self.http(Repetition::Always);
+        let answer = request.request_async(&http).await;
+        self.issued(answer.map_err(|error| self.failed(error))?, http.sent_at())
     }
 
     /// Authenticates as a client (RFC 6749 §4.4).
@@ -152,8 +161,9 @@ impl Server {
         if let Some(resource) = &wanted.resource {
             request = request.add_extra_param("resource", resource);
         }
-        let answer = request.request_async(&self.http(Repetition::Always)).await;
-        self.issued(answer.map_err(|error| self.refused(error))?)
+        let http = self.http(Repetition::Always);
+        let answer = request.request_async(&http).await;
+        self.issued(answer.map_err(|error| self.failed(error))?, http.sent_at())
     }
 
     /// Redeems an authorization code (RFC 6749 §4.1.3, RFC 7636).
@@ -171,8 +181,9 @@ impl Server {
         if let Some(resource) = resource {
             request = request.add_extra_param("resource", resource);
         }
-        let answer = request.request_async(&self.http(Repetition::IfNotHandled)).await;
-        self.issued(answer.map_err(|error| self.refused(error))?)
+        let http = self.http(Repetition::IfNotHandled);
+        let answer = request.request_async(&http).await;
+        self.issued(answer.map_err(|error| self.failed(error))?, http.sent_at())
     }
 
     /// Exchanges the token of a workload (RFC 7523 §2.1), which the `oauth2` crate has no request
@@ -191,16 +202,8 @@ impl Server {
         let endpoint = &self.metadata().await?.token_endpoint;
         let request = form_request(endpoint.as_str(), &form)?;
         // A token of a workload is accepted once: after a lost answer it would be refused.
-        let answer = self.answered(self.context.send_once(&request).await?)?;
-        if answer.status() != StatusCode::OK {
-            let refusal = serde_json::from_slice::<BasicErrorResponse>(answer.body());
-            return Err(refusal.map_or_else(
-                |_| self.unexpected("its error is not valid"),
-                |refusal| self.refused(RequestTokenError::ServerResponse(refusal)),
-            ));
-        }
-        let tokens = serde_json::from_slice(answer.body());
-        self.issued(tokens.map_err(|_| self.unexpected("its tokens are not valid"))?)
+        let answer = self.context.send_once(&request).await?;
+        self.tokens::<BasicErrorResponseType>(answer).map_err(|error| self.failed(error))
     }
 
     /// Revokes a token (RFC 7009).
@@ -224,16 +227,29 @@ impl Server {
         if let Some(credentials) = client.and_then(OauthClient::basic) {
             request.headers_mut().insert(header::AUTHORIZATION, credentials);
         }
-        let answer = self.context.send(&request, Repetition::Always).await?;
-        if answer.status().is_success() {
+        let status = self.context.send(&request, Repetition::Always).await?.response.status();
+        if status.is_success() {
             return Ok(());
         }
-        let message = format!("{endpoint} answered {}.", answer.status().as_u16());
+        let message = format!("{endpoint} answered {}.", status.as_u16());
         Err(Error::new(ErrorCode::InvalidResponse, message))
     }
 
-    /// Returns what a token endpoint issued, if it is a bearer token.
-    pub(crate) fn issued(&self, answer: BasicTokenResponse) -> Result<IssuedTokens> {
+    /// Returns the tokens of an answer to a request that the `oauth2` crate did not send.
+    pub(crate) fn tokens<T>(&self, answer: Answer) -> Result<IssuedTokens, ExchangeError<T>>
+    where
+        T: ErrorResponseType + DeserializeOwned + Display + 'static,
+    {
+        let response = self.answered(answer.response).map_err(RequestTokenError::Request)?;
+        if response.status() != StatusCode::OK {
+            return Err(RequestTokenError::ServerResponse(parsed(response)?));
+        }
+        self.issued(parsed(response)?, answer.sent_at).map_err(RequestTokenError::Request)
+    }
+
+    /// Returns what a token endpoint issued, if it is a bearer token. Its lifetime is counted from
+    /// the beginning of the attempt that was answered: the server cannot have issued it earlier.
+    fn issued(&self, answer: BasicTokenResponse, sent_at: i64) -> Result<IssuedTokens> {
         if !matches!(answer.token_type(), BasicTokenType::Bearer) {
             let message = format!(
                 "{} issued a token with the token_type {}, and this client can only use Bearer.",
@@ -244,9 +260,8 @@ impl Server {
         }
         let lifetime_s =
             answer.expires_in().map_or(USUAL_LIFETIME_S, |lifetime| lifetime.as_secs());
-        let obtained_at = self.context.unix_seconds();
-        let expires_at =
-            obtained_at.saturating_add(i64::try_from(lifetime_s).unwrap_or(i64::from(u32::MAX)));
+        let lifetime_s = i64::try_from(lifetime_s).unwrap_or(i64::from(u32::MAX));
+        let expires_at = sent_at.saturating_add(lifetime_s);
         let scope = answer
             .scopes()
             .map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "));
@@ -257,14 +272,11 @@ impl Server {
             token_type: "Bearer".into(),
         };
         let refresh_token = answer.refresh_token().map(|token| token.secret().clone().into());
-        Ok(IssuedTokens { access_token, obtained_at, expires_at, refresh_token })
+        Ok(IssuedTokens { access_token, obtained_at: sent_at, expires_at, refresh_token })
     }
 
     /// Returns the error of a request that was refused, or not answered as it should be.
-    pub(crate) fn refused<T>(
-        &self,
-        error: RequestTokenError<Error, StandardErrorResponse<T>>,
-    ) -> Error
+    pub(crate) fn failed<T>(&self, error: ExchangeError<T>) -> Error
     where
         T: ErrorResponseType + AsRef<str> + Display + 'static,
     {
@@ -290,7 +302,8 @@ impl Server {
 
     /// Returns the HTTP client, as the `oauth2` crate expects it.
     pub(crate) fn http(&self, repetition: Repetition) -> Repeating<'_> {
-        Repeating { server: self, repetition }
+        let sent_at = AtomicI64::new(self.context.unix_seconds());
+        Repeating { server: self, repetition, sent_at }
     }
 
     fn unexpected(&self, why: &str) -> Error {
@@ -309,7 +322,7 @@ impl Server {
         if answer.status() != StatusCode::OK && !is_error(&body) {
             return Err(self.unexpected(&format!("its status is {}", answer.status().as_u16())));
         }
-        Ok(normalized(answer, body))
+        Ok(with_number(answer, body))
     }
 
     /// Returns the error for a code of OAuth 2.0.
@@ -355,6 +368,14 @@ impl Server {
 pub(crate) struct Repeating<'a> {
     server: &'a Server,
     repetition: Repetition,
+    /// When the attempt began that was answered.
+    sent_at: AtomicI64,
+}
+
+impl Repeating<'_> {
+    fn sent_at(&self) -> i64 {
+        self.sent_at.load(Ordering::Relaxed)
+    }
 }
 
 impl<'c> AsyncHttpClient<'c> for Repeating<'_> {
@@ -364,29 +385,25 @@ impl<'c> AsyncHttpClient<'c> for Repeating<'_> {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let answer = self.server.context.send(&request, self.repetition).await?;
-            self.server.answered(answer)
+            self.sent_at.store(answer.sent_at, Ordering::Relaxed);
+            self.server.answered(answer.response)
         })
     }
 }
 
-/// The same without repetitions, for polling, which takes every error for a reason to go on.
-pub(crate) struct Polling<'a>(pub(crate) &'a Context);
-
-impl<'c> AsyncHttpClient<'c> for Polling<'_> {
-    type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move {
-            let answer = self.0.send_once(&request).await?;
-            let body = serde_json::from_slice(answer.body()).unwrap_or_default();
-            Ok(normalized(answer, body))
-        })
-    }
+/// Parses the body of a response.
+fn parsed<D, T>(response: HttpResponse) -> Result<D, ExchangeError<T>>
+where
+    D: DeserializeOwned,
+    T: ErrorResponseType + Display + 'static,
+{
+    let body = response.into_body();
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&body))
+        .map_err(|error| RequestTokenError::Parse(error, body))
 }
 
-/// Some servers send `expires_in` as text.
-fn normalized(mut answer: HttpResponse, mut body: Value) -> HttpResponse {
+/// Returns an answer whose `expires_in` is a number, which some servers send as text.
+fn with_number(mut answer: HttpResponse, mut body: Value) -> HttpResponse {
     let lifetime = body.get("expires_in").and_then(Value::as_str);
     if let Some(lifetime) = lifetime.and_then(|lifetime| lifetime.parse::<u64>().ok()) {
         body["expires_in"] = lifetime.into();

@@ -101,7 +101,7 @@ async fn github(context: &Context, audience: &str) -> Result<SecretString> {
         .header(header::ACCEPT, "application/json")
         .body(Vec::new())
         .map_err(|_| missing())?;
-    let answer = context.send(&request, Repetition::Always).await?;
+    let answer = context.send(&request, Repetition::Always).await?.response;
     let token: Option<GithubAnswer> = serde_json::from_slice(answer.body()).ok();
     match token.filter(|_| answer.status() == StatusCode::OK) {
         Some(token) if !token.value.is_empty() => Ok(token.value.into()),

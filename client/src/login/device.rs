@@ -2,13 +2,12 @@
 //!
 //! 1. Ask for a code (§3.1, §3.2).
 //! 2. Show the user where to enter it (§3.3).
-//! 3. Ask for the tokens until the user has decided, in the pace of the server (§3.4, §3.5).
+//! 3. Ask for the tokens until the user has decided, at the pace of the server (§3.4, §3.5).
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use oauth2::{
-    DeviceAuthorizationUrl, DeviceCodeErrorResponse, EndUserVerificationUrl, RequestTokenError,
+    DeviceAuthorizationUrl, DeviceCodeErrorResponseType, EndUserVerificationUrl, RequestTokenError,
     StandardDeviceAuthorizationResponse,
 };
 
@@ -16,8 +15,14 @@ use super::{Login, not_supported};
 use crate::{
     Context, Error, ErrorCode, Profile, Result,
     http_client::Repetition,
-    oauth::{IssuedTokens, OauthClient, Polling, Server},
+    oauth::{ExchangeError, IssuedTokens, OauthClient, Server, form_request},
 };
+
+const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// The time between two polls if the server does not say it, and how much longer it is after each
+/// `slow_down` (RFC 8628 §3.5).
+const USUAL_INTERVAL: Duration = Duration::from_secs(5);
+const SLOWER: Duration = Duration::from_secs(5);
 
 /// What a user needs in order to approve a device.
 #[derive(Clone, Debug)]
@@ -33,7 +38,7 @@ pub struct DevicePrompt {
     pub expires_in: Duration,
 }
 
-/// Signs a user in.
+/// Logs a user in.
 pub(crate) async fn with_device(
     context: &Context,
     profile: &Profile,
@@ -49,28 +54,49 @@ pub(crate) async fn with_device(
     let client = OauthClient::public(&profile.client_id);
     let details = ask(&server, &client, login, endpoint).await?;
     on_prompt(&prompt(&details)?);
-
-    let begun = context.system.elapsed();
-    // Only differences count, so the time since the beginning serves as the time of day.
-    let now = || {
-        let passed = context.system.elapsed().saturating_sub(begun);
-        DateTime::from_timestamp_millis(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX))
-            .unwrap_or_default()
-    };
-    let client = client.at(metadata);
-    let mut polling = client.exchange_device_access_token(&details).set_time_fn(now);
-    if let Some(resource) = &login.resource {
-        polling = polling.add_extra_param("resource", resource);
-    }
-    let interval = details.interval();
-    context.system.sleep(interval).await;
-    let left = details.expires_in().saturating_sub(interval);
-    let sleep = |wait| context.system.sleep(wait);
-    let http = Polling(context);
-    let answer = polling.request_async(&http, sleep, Some(left)).await;
-    let answer = answer.map_err(|error| refused(&server, error))?;
-    let issued = server.issued(answer)?;
+    let issued = poll(&server, &client, login, &details).await?;
     Ok((server, issued))
+}
+
+/// Asks for the tokens until the user has decided. A lost answer or a 5xx does not change the pace.
+async fn poll(
+    server: &Server,
+    client: &OauthClient,
+    login: &Login,
+    details: &StandardDeviceAuthorizationResponse,
+) -> Result<IssuedTokens> {
+    let system = &server.context.system;
+    let form = [
+        ("grant_type", Some(GRANT_TYPE)),
+        ("device_code", Some(details.device_code().secret().as_str())),
+        ("client_id", Some(client.id.as_str())),
+        ("resource", login.resource.as_deref()),
+    ];
+    let request = form_request(server.metadata().await?.token_endpoint.as_str(), &form)?;
+    let end = system.elapsed().saturating_add(details.expires_in());
+    let mut interval = details.interval();
+    if interval.is_zero() {
+        interval = USUAL_INTERVAL;
+    }
+    while system.elapsed().saturating_add(interval) < end {
+        system.sleep(interval).await;
+        let Ok(answer) = server.context.send_once(&request).await else { continue };
+        match server.tokens(answer) {
+            Ok(issued) => return Ok(issued),
+            Err(RequestTokenError::ServerResponse(refusal)) => match refusal.error() {
+                DeviceCodeErrorResponseType::AuthorizationPending => {}
+                DeviceCodeErrorResponseType::SlowDown => interval += SLOWER,
+                DeviceCodeErrorResponseType::AccessDenied
+                | DeviceCodeErrorResponseType::ExpiredToken
+                | DeviceCodeErrorResponseType::Basic(_) => {
+                    return Err(refused(server, RequestTokenError::ServerResponse(refusal)));
+                }
+            },
+            Err(error) => return Err(refused(server, error)),
+        }
+    }
+    let message = "Nobody approved the code before it expired. Start again for a new one.";
+    Err(Error::new(ErrorCode::ExpiredToken, message))
 }
 
 /// Asks for a code.
@@ -86,7 +112,7 @@ async fn ask(
         request = request.add_extra_param("resource", resource);
     }
     let answer = request.request_async(&server.http(Repetition::Always)).await;
-    answer.map_err(|error| server.refused(error))
+    answer.map_err(|error| server.failed(error))
 }
 
 /// Returns what the user is shown. Nothing of it can control a terminal.
@@ -95,12 +121,14 @@ fn prompt(details: &StandardDeviceAuthorizationResponse) -> Result<DevicePrompt>
     let complete = details.verification_uri_complete().map(|uri| uri.secret().clone());
     let user_code = details.user_code().secret().clone();
     let is_text = |text: &str| !text.is_empty() && !text.chars().any(char::is_control);
-    if !is_text(&user_code) || complete.as_deref().is_some_and(|uri| !is_text(uri)) {
-        let message = "The server sent a code that cannot be shown. Log in in another way.";
+    let shown = [Some(user_code.as_str()), Some(uri.as_str()), complete.as_deref()];
+    if !shown.into_iter().flatten().all(is_text) {
+        let message = "The server sent a code or a URL that is empty or has control characters. \
+                       Check the URL of the issuer.";
         return Err(Error::new(ErrorCode::InvalidResponse, message));
     }
     Ok(DevicePrompt {
-        verification_uri: uri.url().to_string(),
+        verification_uri: uri.to_string(),
         verification_uri_complete: complete,
         user_code,
         expires_in: details.expires_in(),
@@ -108,8 +136,8 @@ fn prompt(details: &StandardDeviceAuthorizationResponse) -> Result<DevicePrompt>
 }
 
 /// An `invalid_grant` here is of the device code, which nobody can use any more.
-fn refused(server: &Server, error: RequestTokenError<Error, DeviceCodeErrorResponse>) -> Error {
-    let error = server.refused(error);
+fn refused(server: &Server, error: ExchangeError<DeviceCodeErrorResponseType>) -> Error {
+    let error = server.failed(error);
     if error.code() != ErrorCode::LoginRequired {
         return error;
     }

@@ -72,7 +72,7 @@ impl Introspection {
         let mut request = form_request(endpoint.as_str(), &form)?;
         let (name, value) = self.asker.credential(audience)?;
         request.headers_mut().insert(name, value);
-        let answer = server.context.send(&request, Repetition::Always).await?;
+        let answer = server.context.send(&request, Repetition::Always).await?.response;
         match answer.status() {
             StatusCode::OK => {
                 let members = UniqueJson::parse_object(answer.body());

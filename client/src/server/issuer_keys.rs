@@ -182,7 +182,7 @@ async fn fetch(server: &Server) -> Result<Vec<VerifyingKey>> {
         .header(header::ACCEPT, "application/json")
         .body(Vec::new())
         .map_err(|_| unusable(format!("{url} is not a valid URL")))?;
-    let answer = server.context.send(&request, Repetition::Always).await?;
+    let answer = server.context.send(&request, Repetition::Always).await?.response;
     if answer.status() != StatusCode::OK {
         return Err(unusable(format!("{url} answered {}", answer.status().as_u16())));
     }

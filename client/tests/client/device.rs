@@ -33,7 +33,7 @@ fn pending(error: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_user_signs_in_elsewhere() {
+async fn a_user_logs_in_on_another_device() {
     let world = World::new().await;
     world.server.on("/device", Answer::Json(200, code()));
     world.server.on("/token", pending("authorization_pending"));
@@ -52,6 +52,36 @@ async fn a_user_signs_in_elsewhere() {
     assert_eq!(world.read_session()["refresh_token"], "refresh-1");
     session.access_token(&TokenRequest::default()).await.unwrap();
     assert_eq!(world.server.requests("/token").len(), 4);
+    assert_eq!(world.system.slept(), [5; 4].map(Duration::from_secs));
+}
+
+#[tokio::test]
+async fn a_lost_answer_changes_no_long_interval() {
+    for lost in [|| Answer::Lost, || Answer::Text(503, "")] as [fn() -> Answer; 2] {
+        let world = World::new().await;
+        let mut slow = code();
+        slow["interval"] = 15.into();
+        slow["expires_in"] = 600.into();
+        world.server.on("/device", Answer::Json(200, slow));
+        for answer in [lost(), pending("slow_down"), lost(), pending("access_denied")] {
+            world.server.on("/token", answer);
+        }
+        log_in(&world).await.unwrap_err();
+        assert_eq!(world.system.slept(), [15, 15, 20, 20].map(Duration::from_secs));
+    }
+}
+
+#[tokio::test]
+async fn an_interval_of_nothing_is_five_seconds() {
+    for interval in [json!(0), Value::Null] {
+        let world = World::new().await;
+        let mut code = code();
+        code["interval"] = interval;
+        world.server.on("/device", Answer::Json(200, code));
+        world.server.on("/token", pending("access_denied"));
+        log_in(&world).await.unwrap_err();
+        assert_eq!(world.system.slept(), [Duration::from_secs(5)]);
+    }
 }
 
 #[tokio::test]
@@ -77,6 +107,7 @@ async fn polls_end_when_the_code_does() {
     }
     assert_eq!(error(log_in(&world).await).0, "expired_token");
     assert_eq!(world.server.requests("/token").len(), 2);
+    assert_eq!(world.system.slept(), [5, 5].map(Duration::from_secs));
 }
 
 #[tokio::test]
@@ -87,7 +118,7 @@ async fn refused_logins_leave_nothing_behind() {
         (pending("invalid_grant"), "login_required", "again"),
         (pending("invalid_client"), "invalid_client", "client"),
         (Answer::Text(200, "<html>"), "invalid_response", "JSON"),
-        (Answer::Text(404, "<html>"), "invalid_response", "JSON"),
+        (Answer::Text(404, "<html>"), "invalid_response", "404"),
     ] {
         let world = World::new().await;
         world.server.on("/device", Answer::Json(200, self::code()));
@@ -106,12 +137,22 @@ async fn a_code_that_cannot_be_used_is_refused() {
         code.as_object_mut().unwrap().remove(name);
         Answer::Json(200, code)
     };
-    let mut escape = code();
-    escape["user_code"] = "WDJB\u{1b}[2J".into();
+    let escaped = |name: &str, text: &str| {
+        let mut code = code();
+        code[name] = text.into();
+        Answer::Json(200, code)
+    };
     for (answer, code, says) in [
         (without("device_code"), "invalid_response", "device_code"),
         (without("verification_uri"), "invalid_response", "verification_uri"),
-        (Answer::Json(200, escape), "invalid_response", "cannot be shown"),
+        (without("expires_in"), "invalid_response", "expires_in"),
+        (escaped("user_code", "WDJB\u{1b}[2J"), "invalid_response", "control characters"),
+        (escaped("user_code", ""), "invalid_response", "control characters"),
+        (
+            escaped("verification_uri", "http://127.0.0.1/\u{1b}[2J"),
+            "invalid_response",
+            "control characters",
+        ),
         (pending("invalid_scope"), "invalid_scope", "scopes"),
         (pending("invalid_target"), "invalid_target", "resource"),
         (pending("unauthorized_client"), "invalid_client", "client"),

@@ -4,6 +4,7 @@
 
 mod another_login;
 mod api;
+mod attempts;
 mod browser;
 mod conformance;
 mod deployment;

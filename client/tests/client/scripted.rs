@@ -87,6 +87,11 @@ impl Server {
         self.on("/.well-known/oauth-authorization-server", Answer::Json(200, metadata));
     }
 
+    /// Returns how many requests there were.
+    pub(crate) fn count(&self) -> usize {
+        self.script.requests.lock().unwrap().len()
+    }
+
     /// Returns the requests at a path.
     pub(crate) fn requests(&self, path: &str) -> Vec<Received> {
         let requests = self.script.requests.lock().unwrap();

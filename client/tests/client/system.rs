@@ -27,7 +27,11 @@ pub(crate) struct TestSystem {
 
 impl TestSystem {
     pub(crate) fn advance(&self, seconds: u64) {
-        *self.passed.lock().unwrap() += Duration::from_secs(seconds);
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn pass(&self, duration: Duration) {
+        *self.passed.lock().unwrap() += duration;
     }
 
     /// Sets the time of day back, as a user does.
