@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode, header::RETRY_AFTER};
 use reqwest::redirect::Policy;
 
-use crate::{Context, Error, ErrorCode, Result};
+use crate::{Context, Error, ErrorCode, Result, issuer::is_this_machine};
 
 const USER_AGENT: &str = concat!("postern-client-rust/", env!("CARGO_PKG_VERSION"));
 /// How long a connection to an API can take. Attempts at the server have their own timeout.
@@ -25,7 +25,10 @@ const LARGEST_ANSWER: usize = 1024 * 1024;
 /// The HTTP client. It follows no redirects, because the next server would get the token.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
-    pub(crate) client: reqwest::Client,
+    /// For other machines: it uses the proxy of the environment.
+    remote: reqwest::Client,
+    /// For this machine: what is sent to it as `http` must not leave it.
+    local: reqwest::Client,
     pub(crate) attempt_timeout: Duration,
     /// How often a request is sent again.
     pub(crate) repetitions: usize,
@@ -57,16 +60,27 @@ pub(crate) enum AttemptError {
 
 impl HttpClient {
     pub(crate) fn new() -> Result<Self> {
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|error| {
-                let message = format!("This machine cannot make TLS connections: {error}.");
-                Error::with_source(ErrorCode::ServerUnavailable, message, error)
-            })?;
-        Ok(Self { client, attempt_timeout: ATTEMPT_TIMEOUT, repetitions: WAITS.len() })
+        let builder = || {
+            reqwest::Client::builder()
+                .redirect(Policy::none())
+                .user_agent(USER_AGENT)
+                .connect_timeout(CONNECT_TIMEOUT)
+        };
+        Ok(Self {
+            remote: builder().build().map_err(no_tls)?,
+            local: builder().no_proxy().build().map_err(no_tls)?,
+            attempt_timeout: ATTEMPT_TIMEOUT,
+            repetitions: WAITS.len(),
+        })
+    }
+
+    /// Sends a request, and returns every response.
+    pub(crate) async fn execute(
+        &self,
+        request: reqwest::Request,
+    ) -> reqwest::Result<reqwest::Response> {
+        let client = if is_this_machine(request.url()) { &self.local } else { &self.remote };
+        client.execute(request).await
     }
 
     /// Sends a request once, and returns every answer.
@@ -77,7 +91,7 @@ impl HttpClient {
     ) -> Result<Response<Vec<u8>>, AttemptError> {
         let exchange = async {
             let request = reqwest::Request::try_from(request).map_err(AttemptError::Failed)?;
-            let mut answer = self.client.execute(request).await.map_err(AttemptError::Failed)?;
+            let mut answer = self.execute(request).await.map_err(AttemptError::Failed)?;
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await.map_err(AttemptError::Failed)? {
                 if body.len() + chunk.len() > LARGEST_ANSWER {
@@ -92,6 +106,11 @@ impl HttpClient {
         };
         tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(AttemptError::TimedOut))
     }
+}
+
+fn no_tls(error: reqwest::Error) -> Error {
+    let message = format!("This machine cannot make TLS connections: {error}.");
+    Error::with_source(ErrorCode::ServerUnavailable, message, error)
 }
 
 impl AttemptError {

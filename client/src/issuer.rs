@@ -55,10 +55,15 @@ impl FromStr for Issuer {
     }
 }
 
-/// Reports whether a URL is encrypted, or on this machine.
+/// Returns whether a URL is encrypted, or on this machine.
 pub(crate) fn is_secure(url: &Url) -> bool {
-    let is_here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-    url.scheme() == "https" || (url.scheme() == "http" && is_here)
+    url.scheme() == "https" || (url.scheme() == "http" && is_this_machine(url))
+}
+
+/// Returns whether a URL is on this machine. Other names, such as those below `localhost`, can be
+/// answered by a name server.
+pub(crate) fn is_this_machine(url: &Url) -> bool {
+    matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"))
 }
 
 fn not_an_issuer() -> Error {

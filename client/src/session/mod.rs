@@ -248,7 +248,7 @@ impl Session {
             signature::sign(&self.context, token, &mut request)?;
         }
         let url = request.url().clone();
-        self.context.http.client.execute(request).await.map_err(|error| {
+        self.context.http.execute(request).await.map_err(|error| {
             let message = format!(
                 "{}{} did not answer. Check the URL and the network.",
                 url.origin().ascii_serialization(),

@@ -17,6 +17,7 @@ mod mcp;
 mod moving_clock;
 mod processes;
 mod protect;
+mod proxy;
 mod renewal;
 mod requests;
 mod scripted;
