@@ -2,7 +2,8 @@
 //!
 //! 1. Listen on a free port of this machine.
 //! 2. Open the authorization endpoint in the browser, with a challenge and a state.
-//! 3. The browser returns. Compare the state, and the issuer.
+//! 3. The browser returns. Compare the state, and the issuer. Requests with another state are of
+//!    another page, and the login goes on.
 //! 4. Redeem the code with the verifier.
 
 use std::time::Duration;
@@ -27,17 +28,17 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 struct Expected {
     state: String,
     issuer: Issuer,
-    /// Whether the server always names itself.
-    names_issuer: bool,
+    /// Whether the server always sends its `iss`.
+    must_have_iss: bool,
 }
 
-/// Signs a user in.
+/// Logs a user in.
 pub(crate) async fn with_browser(
     context: &Context,
     profile: &Profile,
     login: &Login,
     open: impl FnOnce(&Url) + Send,
-) -> Result<(Server, IssuedTokens)> {
+) -> Result<IssuedTokens> {
     let server = Server::new(context, &profile.issuer);
     let metadata = server.metadata().await?;
     let endpoint = metadata.authorization_endpoint.clone();
@@ -50,7 +51,7 @@ pub(crate) async fn with_browser(
     let state = context.random_text()?;
 
     let client = OauthClient::public(&profile.client_id);
-    let oauth = client.at(metadata).set_auth_uri(endpoint).set_redirect_uri(redirect_uri.clone());
+    let oauth = client.at(&metadata).set_auth_uri(endpoint).set_redirect_uri(redirect_uri.clone());
     let mut request = oauth
         .authorize_url(|| CsrfToken::new(state.clone()))
         .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
@@ -63,31 +64,33 @@ pub(crate) async fn with_browser(
     let expected = Expected {
         state,
         issuer: profile.issuer.clone(),
-        names_issuer: metadata.authorization_response_iss_parameter_supported,
+        must_have_iss: metadata.authorization_response_iss_parameter_supported,
     };
-    let returned = callback.wait(move |parameters| expected.code(parameters));
+    let returned = callback.wait(&*context.system, move |parameters| expected.outcome(&parameters));
     let code = tokio::select! {
         code = returned => code?,
         () = context.system.sleep(TIMEOUT) => return Err(timed_out()),
     };
     let resource = login.resource.as_deref();
     let issued = server.redeem_code(&client, code, redirect_uri, verifier, resource).await;
-    let issued = issued.map_err(not_redeemed)?;
-    Ok((server, issued))
+    issued.map_err(not_redeemed)
 }
 
 impl Expected {
-    /// Returns the code of an answer, if it is one to this login.
-    fn code(&self, parameters: Parameters) -> Result<String> {
-        if single(&parameters, "state")? != Some(self.state.as_str()) {
-            return Err(foreign("another login: its state is not the one that was sent"));
-        }
-        match single(&parameters, "iss")? {
+    /// Returns what an answer to this login says.
+    fn outcome(&self, parameters: &Parameters) -> Option<Result<String>> {
+        let state = single(parameters, "state").ok().flatten();
+        (state == Some(&self.state)).then(|| self.code(parameters))
+    }
+
+    /// Returns the code of an answer.
+    fn code(&self, parameters: &Parameters) -> Result<String> {
+        match single(parameters, "iss")? {
             Some(issuer) if issuer == self.issuer.as_str() => {}
-            None if !self.names_issuer => {}
+            None if !self.must_have_iss => {}
             Some(_) | None => return Err(foreign("another server: its iss is not the issuer")),
         }
-        match (single(&parameters, "code")?, single(&parameters, "error")?) {
+        match (single(parameters, "code")?, single(parameters, "error")?) {
             (Some(code), None) if !code.is_empty() => Ok(code.to_owned()),
             (None, Some(error)) => Err(self.refusal(error)),
             (Some(_) | None, Some(_) | None) => Err(foreign("a server, but without a code")),
@@ -115,7 +118,7 @@ impl Expected {
             ),
             "server_error" | "temporarily_unavailable" => (
                 ErrorCode::ServerUnavailable,
-                format!("{issuer} cannot sign users in now. Try again later."),
+                format!("{issuer} cannot log users in now. Try again later."),
             ),
             _ => (
                 ErrorCode::InvalidResponse,

@@ -10,13 +10,17 @@ use hyper_util::rt::TokioIo;
 use oauth2::RedirectUrl;
 use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::{Error, ErrorCode, Result};
+use crate::{Error, ErrorCode, Result, System};
 
-/// How long a page has to arrive in the browser before the program goes on.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection can take. A browser opens some in advance, and sends nothing.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time until another connection is accepted, after one could not be: usually because the
+/// program has too many open files.
+const ACCEPT_INTERVAL: Duration = Duration::from_millis(100);
 const PATH: &str = "/callback";
 const SUCCESS: &str = "You are logged in. You can close this window.";
 const FAILURE: &str = "You are not logged in. Go back to your program to see why.";
+const OTHER_LOGIN: &str = "This is not the login that the program waits for. Open its URL again.";
 
 /// A listening address.
 #[derive(Debug)]
@@ -25,7 +29,7 @@ pub(super) struct Callback {
     port: u16,
 }
 
-/// What the browser brought: the parameters of the query.
+/// The parameters of the query with which the browser returned.
 pub(super) type Parameters = Vec<(String, String)>;
 
 impl Callback {
@@ -50,35 +54,40 @@ impl Callback {
         })
     }
 
-    /// Waits for the first request that `judge` has an outcome for, and answers it with a page.
+    /// Waits for the first request that `judge` has an outcome for, and answers each with a page.
+    /// Any page in the browser can send others, so they decide nothing.
     pub(super) async fn wait<T: Send + 'static>(
         self,
-        judge: impl Fn(Parameters) -> Result<T> + Send + Sync + 'static,
+        system: &dyn System,
+        judge: impl Fn(Parameters) -> Option<Result<T>> + Send + Sync + 'static,
     ) -> Result<T> {
         let (sender, mut outcomes) = mpsc::channel::<Result<T>>(1);
         let judge = Arc::new(judge);
-        let authority = format!("127.0.0.1:{}", self.port);
+        let hosts = ["127.0.0.1", "localhost"].map(|host| format!("{host}:{}", self.port));
+        let hosts = Arc::new(hosts);
         loop {
             let stream = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
-                    Err(_) => continue,
+                    Err(_) => {
+                        system.sleep(ACCEPT_INTERVAL).await;
+                        continue;
+                    }
                 },
                 outcome = outcomes.recv() => return outcome.unwrap_or_else(|| Err(interrupted())),
             };
             let (sender, judge) = (sender.clone(), Arc::clone(&judge));
-            let authority = authority.clone();
+            let hosts = Arc::clone(&hosts);
             tokio::spawn(async move {
                 let outcome = std::sync::Mutex::new(None);
                 let answer = service_fn(|request: Request<Incoming>| {
-                    let response = answer(&request, &authority, &*judge, &outcome);
+                    let response = answer(&request, &*hosts, &*judge, &outcome);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 let connection = http1::Builder::new()
                     .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), answer);
-                // Only one that asks for the callback may take longer than this.
-                drop(tokio::time::timeout(PAGE_TIMEOUT, connection).await);
+                drop(tokio::time::timeout(CONNECTION_TIMEOUT, connection).await);
                 let outcome = outcome.into_inner().ok().flatten();
                 if let Some(outcome) = outcome {
                     drop(sender.send(outcome).await);
@@ -91,14 +100,17 @@ impl Callback {
 /// Answers one request, and notes the outcome if it is the one of the callback.
 fn answer<T>(
     request: &Request<Incoming>,
-    authority: &str,
-    judge: &(impl Fn(Parameters) -> Result<T> + ?Sized),
+    hosts: &[String],
+    judge: &(impl Fn(Parameters) -> Option<Result<T>> + ?Sized),
     outcome: &std::sync::Mutex<Option<Result<T>>>,
 ) -> Response<Full<Bytes>> {
-    // Another host in a page of a stranger that resolves to this machine is not the browser of the
-    // login.
-    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
-    if host != Some(authority.as_bytes()) || request.uri().path() != PATH {
+    // A name of a stranger can resolve to this machine, and then their page can read the answer.
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let host = named.next().filter(|_| named.next().is_none());
+    if !host.is_some_and(|host| hosts.iter().any(|known| host == known)) {
+        return page(StatusCode::BAD_REQUEST, OTHER_LOGIN);
+    }
+    if request.uri().path() != PATH {
         return page(StatusCode::NOT_FOUND, "There is nothing here.");
     }
     if request.method() != Method::GET {
@@ -106,6 +118,7 @@ fn answer<T>(
     }
     let query = request.uri().query().unwrap_or_default();
     let judged = judge(form_urlencoded::parse(query.as_bytes()).into_owned().collect());
+    let Some(judged) = judged else { return page(StatusCode::BAD_REQUEST, OTHER_LOGIN) };
     let response = match &judged {
         Ok(_) => page(StatusCode::OK, SUCCESS),
         Err(_) => page(StatusCode::BAD_REQUEST, FAILURE),
