@@ -3,7 +3,11 @@
 use std::{
     fmt::Display,
     pin::Pin,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use data_encoding::BASE64;
@@ -21,13 +25,15 @@ use oauth2::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::OnceCell;
 
 use crate::{
-    AccessToken, Context, Error, ErrorCode, Issuer, Result, ServerMetadata, TokenRequest, discover,
+    AccessToken, Context, Error, ErrorCode, Issuer, Result, ServerMetadata, TokenRequest,
+    cached::{Cached, Lifetimes},
+    discover,
     http_client::{Answer, Repetition},
 };
 
+const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
 /// How long a token lives whose answer does not say so, in seconds.
 const USUAL_LIFETIME_S: u64 = 300;
 /// The longest part of a server's description that is shown. A longer word could be a token.
@@ -39,7 +45,9 @@ const LONGEST_WORD: usize = 60;
 pub(crate) struct Server {
     pub(crate) context: Context,
     pub(crate) issuer: Issuer,
-    metadata: OnceCell<ServerMetadata>,
+    /// How long a failed fetch is not repeated.
+    pub(crate) failure_lifetime: Duration,
+    metadata: Cached<ServerMetadata>,
 }
 
 /// A client of an authorization server.
@@ -123,13 +131,19 @@ impl OauthClient {
 
 impl Server {
     pub(crate) fn new(context: &Context, issuer: &Issuer) -> Self {
-        let metadata = OnceCell::new();
-        Self { context: context.clone(), issuer: issuer.clone(), metadata }
+        Self {
+            context: context.clone(),
+            issuer: issuer.clone(),
+            failure_lifetime: Duration::ZERO,
+            metadata: Cached::default(),
+        }
     }
 
-    /// Returns the metadata, which is fetched once.
-    pub(crate) async fn metadata(&self) -> Result<&ServerMetadata> {
-        self.metadata.get_or_try_init(|| discover(&self.context, &self.issuer)).await
+    /// Returns the metadata, which is used for an hour.
+    pub(crate) async fn metadata(&self) -> Result<Arc<ServerMetadata>> {
+        let lifetimes = Lifetimes { value: METADATA_LIFETIME, failure: self.failure_lifetime };
+        let fetch = discover(&self.context, &self.issuer);
+        self.metadata.get(&*self.context.system, lifetimes, fetch).await
     }
 
     /// Exchanges a refresh token (RFC 6749 §6).
@@ -139,7 +153,7 @@ impl Server {
         refresh_token: &SecretString,
         wanted: &TokenRequest,
     ) -> Result<IssuedTokens> {
-        let client = client.at(self.metadata().await?);
+        let client = client.at(&*self.metadata().await?);
         let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
         let mut request = client.exchange_refresh_token(&token).add_scopes(scopes(wanted));
         if let Some(resource) = &wanted.resource {
@@ -156,7 +170,7 @@ impl Server {
         client: &OauthClient,
         wanted: &TokenRequest,
     ) -> Result<IssuedTokens> {
-        let client = client.at(self.metadata().await?);
+        let client = client.at(&*self.metadata().await?);
         let mut request = client.exchange_client_credentials().add_scopes(scopes(wanted));
         if let Some(resource) = &wanted.resource {
             request = request.add_extra_param("resource", resource);
@@ -175,7 +189,7 @@ impl Server {
         verifier: PkceCodeVerifier,
         resource: Option<&str>,
     ) -> Result<IssuedTokens> {
-        let client = client.at(self.metadata().await?).set_redirect_uri(redirect_uri);
+        let client = client.at(&*self.metadata().await?).set_redirect_uri(redirect_uri);
         let mut request =
             client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(verifier);
         if let Some(resource) = resource {
@@ -199,8 +213,8 @@ impl Server {
             ("scope", wanted.scope.as_deref()),
             ("resource", wanted.resource.as_deref()),
         ];
-        let endpoint = &self.metadata().await?.token_endpoint;
-        let request = form_request(endpoint.as_str(), &form)?;
+        let metadata = self.metadata().await?;
+        let request = form_request(metadata.token_endpoint.as_str(), &form)?;
         // A token of a workload is accepted once: after a lost answer it would be refused.
         let answer = self.context.send_once(&request).await?;
         self.tokens::<BasicErrorResponseType>(answer).map_err(|error| self.failed(error))
@@ -213,7 +227,8 @@ impl Server {
         token: &SecretString,
         kind: TokenKind,
     ) -> Result<()> {
-        let Some(endpoint) = &self.metadata().await?.revocation_endpoint else {
+        let metadata = self.metadata().await?;
+        let Some(endpoint) = &metadata.revocation_endpoint else {
             let message = format!("{} cannot revoke tokens.", self.issuer);
             return Err(Error::new(ErrorCode::InvalidResponse, message));
         };

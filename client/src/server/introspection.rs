@@ -1,7 +1,7 @@
 //! Questions to the issuer about credentials (RFC 7662).
 
 use data_encoding::BASE64;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -66,12 +66,12 @@ impl Introspection {
         audience: &str,
         token: &SecretString,
     ) -> Result<Option<Principal>> {
-        let endpoint = server.metadata().await?.introspection_endpoint.as_ref();
+        let metadata = server.metadata().await?;
+        let endpoint = metadata.introspection_endpoint.as_ref();
         let endpoint = endpoint.ok_or_else(|| unusable(server, "its metadata has no endpoint"))?;
         let form = [("token", Some(token.expose_secret())), ("resource", Some(audience))];
         let mut request = form_request(endpoint.as_str(), &form)?;
-        let (name, value) = self.asker.credential(audience)?;
-        request.headers_mut().insert(name, value);
+        request.headers_mut().insert(header::AUTHORIZATION, self.asker.authorization(audience)?);
         let answer = server.context.send(&request, Repetition::Always).await?.response;
         match answer.status() {
             StatusCode::OK => {
@@ -88,16 +88,13 @@ impl Introspection {
 }
 
 impl Asker {
-    /// Returns the header that authenticates the API.
-    fn credential(&self, audience: &str) -> Result<(HeaderName, HeaderValue)> {
-        let (name, value) = match self {
+    /// Returns the header `Authorization` of the API.
+    fn authorization(&self, audience: &str) -> Result<HeaderValue> {
+        let value = match self {
             Self::Client { id, secret } => {
-                let id = id.as_deref().unwrap_or(audience);
-                (header::AUTHORIZATION, basic(id, secret.expose_secret()))
+                basic(id.as_deref().unwrap_or(audience), secret.expose_secret())
             }
-            Self::ApiKey(key) => {
-                (HeaderName::from_static("x-api-key"), key.expose_secret().to_owned())
-            }
+            Self::ApiKey(key) => format!("Bearer {}", key.expose_secret()),
         };
         let mut value = HeaderValue::try_from(value).map_err(|_| {
             let message = "The key with which this API asks the issuer has characters that a \
@@ -105,7 +102,7 @@ impl Asker {
             Error::new(ErrorCode::InvalidClient, message)
         })?;
         value.set_sensitive(true);
-        Ok((name, value))
+        Ok(value)
     }
 }
 
@@ -116,8 +113,9 @@ fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", BASE64.encode(pair.as_bytes()))
 }
 
-/// Returns the caller that an answer names, if the credential is active, for this API, and can be
-/// presented without a proof.
+/// Returns the caller that an answer names, if the credential is active, of this issuer, for this
+/// API, and can be presented without a proof. An answer without `aud` is about this API, because the
+/// issuer was asked with its `resource`.
 fn principal(
     server: &Server,
     audience: &str,
@@ -129,10 +127,15 @@ fn principal(
         Some(Value::Array(audiences)) => audiences.iter().any(|one| one == audience),
         Some(one) => one == audience,
     };
+    let is_of_issuer = match answer.get("iss") {
+        None | Some(Value::Null) => true,
+        Some(issuer) => issuer == server.issuer.as_str(),
+    };
     let is_bearer = text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
         && !answer.contains_key("cnf");
     let is_active = answer.get("active") == Some(&Value::Bool(true));
-    let known = Principal::from_claims(answer).filter(|_| is_active && is_for_api && is_bearer);
+    let is_accepted = is_active && is_for_api && is_of_issuer && is_bearer;
+    let known = Principal::from_claims(answer).filter(|_| is_accepted);
     let Some(known) = known else { return Ok(None) };
     let resources = match answer.get("resources") {
         None | Some(Value::Null) => None,

@@ -3,20 +3,22 @@
 //! 1. A key set is used for five minutes.
 //! 2. For a key that is not in it, it is fetched again, at most once a minute: made-up tokens cause
 //!    no more requests.
-//! 3. One task fetches; the others wait for its outcome, also if that is an error.
+//! 3. One task fetches; the others wait for its outcome, also if that is an error. Whoever asks
+//!    within five seconds after an error gets it, too, without another request.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{Request, StatusCode, header};
 use jsonwebtoken::{Algorithm, DecodingKey, jwk::Jwk};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Mutex;
 
-use crate::{Error, ErrorCode, Result, http_client::Repetition, oauth::Server};
+use crate::{
+    Error, ErrorCode, Result,
+    cached::{Cached, Lifetimes},
+    http_client::Repetition,
+    oauth::Server,
+};
 
 const LIFETIME: Duration = Duration::from_secs(300);
 const COOLDOWN: Duration = Duration::from_secs(60);
@@ -64,18 +66,11 @@ impl From<SigningAlgorithm> for Algorithm {
 
 /// The keys of an issuer.
 #[derive(Debug, Default)]
-pub(super) struct IssuerKeys {
-    fetched: RwLock<Option<Arc<KeySet>>>,
-    /// Held while the keys are fetched. When and why that failed the last time.
-    last_failure: Mutex<Option<(Duration, Error)>>,
-}
+pub(super) struct IssuerKeys(Cached<KeySet>);
 
-/// A key set, and when it was fetched.
+/// A key set.
 #[derive(Debug)]
-struct KeySet {
-    fetched_at: Duration,
-    keys: Vec<VerifyingKey>,
-}
+struct KeySet(Vec<VerifyingKey>);
 
 /// A key that verifies tokens.
 #[derive(Debug)]
@@ -108,35 +103,8 @@ impl IssuerKeys {
 
     /// Returns the key set, and fetches it if it is older than `age`.
     async fn not_older_than(&self, age: Duration, server: &Server) -> Result<Arc<KeySet>> {
-        let now = || server.context.system.elapsed();
-        let begun = now();
-        if let Some(known) = self.known(begun, age) {
-            return Ok(known);
-        }
-        let mut last_failure = self.last_failure.lock().await;
-        if let Some(known) = self.known(now(), age) {
-            return Ok(known);
-        }
-        if let Some((_, error)) = last_failure.as_ref().filter(|(at, _)| *at > begun) {
-            return Err(error.clone());
-        }
-        match fetch(server).await {
-            Ok(keys) => {
-                let fetched = Arc::new(KeySet { fetched_at: now(), keys });
-                *self.fetched.write().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Arc::clone(&fetched));
-                Ok(fetched)
-            }
-            Err(error) => {
-                *last_failure = Some((now(), error.clone()));
-                Err(error)
-            }
-        }
-    }
-
-    fn known(&self, now: Duration, age: Duration) -> Option<Arc<KeySet>> {
-        let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
-        fetched.clone().filter(|known| now.saturating_sub(known.fetched_at) <= age)
+        let lifetimes = Lifetimes { value: age, failure: server.failure_lifetime };
+        self.0.get(&*server.context.system, lifetimes, fetch(server)).await
     }
 }
 
@@ -145,12 +113,12 @@ impl KeySet {
     fn find(&self, kid: Option<&str>, algorithm: SigningAlgorithm) -> Option<DecodingKey> {
         let is_named = |key: &&VerifyingKey| match kid {
             Some(_) => key.kid.as_deref() == kid,
-            None => self.keys.len() == 1,
+            None => self.0.len() == 1,
         };
         let is_for = |key: &&VerifyingKey| {
             key.algorithm.as_deref().is_none_or(|name| name == algorithm.as_str())
         };
-        self.keys.iter().filter(is_named).find(is_for).map(|key| key.decoding.clone())
+        self.0.iter().filter(is_named).find(is_for).map(|key| key.decoding.clone())
     }
 }
 
@@ -170,13 +138,14 @@ impl VerifyingKey {
 }
 
 /// Fetches the keys that verify tokens.
-async fn fetch(server: &Server) -> Result<Vec<VerifyingKey>> {
+async fn fetch(server: &Server) -> Result<KeySet> {
     let issuer = &server.issuer;
     let unusable = |what: String| {
         let message = format!("The keys of {issuer} cannot be used: {what}. Check the issuer.");
         Error::new(ErrorCode::InvalidResponse, message)
     };
-    let url = server.metadata().await?.jwks_uri.as_ref();
+    let metadata = server.metadata().await?;
+    let url = metadata.jwks_uri.as_ref();
     let url = url.ok_or_else(|| unusable("its metadata has no jwks_uri".to_owned()))?;
     let request = Request::get(url.as_str())
         .header(header::ACCEPT, "application/json")
@@ -188,5 +157,5 @@ async fn fetch(server: &Server) -> Result<Vec<VerifyingKey>> {
     }
     let document: KeyDocument = serde_json::from_slice(answer.body())
         .map_err(|_| unusable(format!("{url} is not a key set")))?;
-    Ok(document.keys.iter().filter_map(VerifyingKey::parse).collect())
+    Ok(KeySet(document.keys.iter().filter_map(VerifyingKey::parse).collect()))
 }

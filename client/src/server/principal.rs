@@ -27,6 +27,8 @@ pub struct Principal {
     pub org_id: Option<String>,
     /// When the credential expires.
     pub expires_at: Option<SystemTime>,
+    /// The agent that acts for the user who the caller is (`act`, RFC 8693 §4.1).
+    pub actor: Option<String>,
     /// The kind of the caller, such as `agent` or `api_key`.
     pub kind: Option<String>,
     /// What the credential is limited to, by kinds that the API defines. A kind that is not listed
@@ -51,6 +53,7 @@ impl Principal {
             client_id: None,
             org_id: None,
             expires_at: None,
+            actor: None,
             kind: None,
             resources: None,
             on_behalf_of: None,
@@ -62,16 +65,18 @@ impl Principal {
     pub(super) fn from_claims(claims: &Map<String, Value>) -> Option<Self> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         let scope = text("scope").unwrap_or_default();
+        let actor = claims.get("act").and_then(|act| act.get("sub")).and_then(Value::as_str);
         Some(Self {
             credential_id: text("credential_id").or_else(|| text("sid")).or_else(|| text("jti")),
             client_id: text("client_id"),
             org_id: text("org_id"),
             expires_at: claims.get("exp").and_then(Value::as_f64).and_then(system_time),
+            actor: actor.map(str::to_owned),
             ..Self::new(text("sub")?, scope.split_ascii_whitespace())
         })
     }
 
-    /// Reports whether the caller has all of these scopes.
+    /// Returns whether the caller has all of these scopes.
     pub fn has<S: AsRef<str>>(&self, scopes: impl IntoIterator<Item = S>) -> bool {
         self.missing(scopes).is_empty()
     }
@@ -83,7 +88,7 @@ impl Principal {
     }
 }
 
-/// Reports whether a scope covers another: `*` covers all, `runners:*` covers `runners:read`, and
+/// Returns whether a scope covers another: `*` covers all, `runners:*` covers `runners:read`, and
 /// `*:read` covers `data:read`.
 fn covers(held: &str, wanted: &str) -> bool {
     let mut wanted = wanted.split(':');

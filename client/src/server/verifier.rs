@@ -1,6 +1,6 @@
 //! The decision which credentials an API accepts.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,13 +13,17 @@ use super::{
     principal::Principal,
     refusal::{Refusal, RefusalCode, joined},
 };
-use crate::{Context, Error, Issuer, Result, oauth::Server};
+use crate::{Context, Error, ErrorCode, Issuer, Result, oauth::Server};
 
 const NOT_VALID: &str = "The credential is not valid: it may have expired or been revoked, or be \
                          for another API. Get another one.";
 const NONE: &str = "Send a credential, in the header Authorization: Bearer or X-API-Key.";
 const TWO: &str = "Send one credential, in Authorization or in X-API-Key.";
 const UNAVAILABLE: &str = "The credential cannot be checked at the moment. Try again later.";
+
+/// How long the issuer is not asked again after its keys or metadata could not be fetched: requests
+/// with made-up tokens must not become requests to it.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(5);
 
 type OnFailure = Arc<dyn Fn(&Error) + Send + Sync>;
 
@@ -47,9 +51,16 @@ struct Settings {
 impl Verifier {
     /// Creates a verifier. `audience` is the API: the `uri` of its `[[resource]]`, or the issuer.
     /// Only access tokens are accepted, signed with ES256.
-    pub fn new(context: &Context, issuer: &Issuer, audience: impl Into<String>) -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidRequest`] if the audience is empty.
+    pub fn new(context: &Context, issuer: &Issuer, audience: impl Into<String>) -> Result<Self> {
+        let audience = audience.into();
+        if audience.is_empty() {
+            return Err(unusable("audience", "Pass the uri of the [[resource]] of this API"));
+        }
         let settings = Settings {
-            audience: audience.into(),
+            audience,
             algorithms: vec![SigningAlgorithm::ES256],
             introspection: None,
             resource_metadata: None,
@@ -59,8 +70,9 @@ impl Verifier {
         // default.
         jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().ok();
         // A caller waits for the answer, and can try again.
-        let server = Server::new(&context.clone().without_repetitions(), issuer);
-        Self { server: Arc::new(server), keys: Arc::default(), settings: Arc::new(settings) }
+        let mut server = Server::new(&context.clone().without_repetitions(), issuer);
+        server.failure_lifetime = FAILURE_LIFETIME;
+        Ok(Self { server: Arc::new(server), keys: Arc::default(), settings: Arc::new(settings) })
     }
 
     /// Asks the issuer about API keys and everything else that is not one of its access tokens.
@@ -72,10 +84,19 @@ impl Verifier {
     }
 
     /// Accepts tokens that are signed by these algorithms, in place of ES256.
-    #[must_use]
-    pub fn algorithms(mut self, accepted: impl IntoIterator<Item = SigningAlgorithm>) -> Self {
-        self.settings_mut().algorithms = accepted.into_iter().collect();
-        self
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidRequest`] if there is none.
+    pub fn algorithms(
+        mut self,
+        accepted: impl IntoIterator<Item = SigningAlgorithm>,
+    ) -> Result<Self> {
+        let accepted: Vec<_> = accepted.into_iter().collect();
+        if accepted.is_empty() {
+            return Err(unusable("list of algorithms", "Pass those by which the issuer signs"));
+        }
+        self.settings_mut().algorithms = accepted;
+        Ok(self)
     }
 
     /// Names the URL of the metadata of the API (RFC 9728) in challenges.
@@ -134,7 +155,7 @@ impl Verifier {
         Err(self.refusal(RefusalCode::InsufficientScope, description).with_scope(scopes))
     }
 
-    /// Reports whether two verifiers have the same settings and keys, as clones have.
+    /// Returns whether two verifiers have the same settings and keys, as clones have.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.settings, &other.settings) && Arc::ptr_eq(&self.keys, &other.keys)
     }
@@ -200,6 +221,12 @@ impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Verifier({} at {})", self.settings.audience, self.server.issuer)
     }
+}
+
+/// With an empty setting, every request would be refused.
+fn unusable(setting: &str, advice: &str) -> Error {
+    let message = format!("The {setting} of a verifier is empty. {advice}.");
+    Error::new(ErrorCode::InvalidRequest, message)
 }
 
 #[expect(clippy::print_stderr, reason = "what nobody is told about, nobody corrects")]

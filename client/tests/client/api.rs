@@ -153,6 +153,7 @@ fn verifier(deployment: &Deployment, failures: &Arc<Mutex<Vec<String>>>) -> Veri
     let issuer: Issuer = deployment.url.parse().unwrap();
     let failures = Arc::clone(failures);
     Verifier::new(&deployment.context(), &issuer, ORDERS)
+        .unwrap()
         .resource_metadata(METADATA)
         .on_failure(move |error| failures.lock().unwrap().push(error.to_string()))
 }

@@ -42,7 +42,7 @@ async fn session(deployment: &Deployment, folder: &std::path::Path) -> Session {
 /// Starts an API of the deployment; returns a URL of it.
 async fn api(deployment: &Deployment) -> reqwest::Url {
     let issuer: Issuer = deployment.url.parse().unwrap();
-    let verifier = Verifier::new(&deployment.context(), &issuer, &*deployment.url);
+    let verifier = Verifier::new(&deployment.context(), &issuer, &*deployment.url).unwrap();
     let protect = Protect::new(&verifier).scopes(["orders:read"]);
     let url = serve(Router::new().route("/", get(async || "").layer(protect))).await;
     url.parse().unwrap()

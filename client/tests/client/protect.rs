@@ -428,7 +428,7 @@ async fn keys_that_cannot_be_fetched_are_not_a_refusal() {
 }
 
 #[tokio::test]
-async fn known_keys_are_used_while_the_issuer_is_away() {
+async fn known_keys_are_used_while_the_issuer_does_not_answer() {
     let deployment = Deployment::start().await;
     let api = Api::start(&deployment).await;
     let kind = Kind::AgentToken;

@@ -170,6 +170,7 @@ async fn refusals_are_not_repeated() {
         (Answer::Text(200, "<html>"), "invalid_response", "JSON"),
         (Answer::Json(200, json!({"token_type": "Bearer"})), "invalid_response", "access_token"),
         (changed("token_type", "mac".into()), "invalid_response", "token_type"),
+        (changed("token_type", "DPoP".into()), "invalid_response", "token_type"),
         (changed("expires_in", "soon".into()), "invalid_response", "expires_in"),
         (changed("access_token", 1.into()), "invalid_response", "access_token"),
     ] {

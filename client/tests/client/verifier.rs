@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tests::ProofKey;
 
 use crate::{
+    error,
     scripted::Answer,
     system::{BEGINNING, World},
 };
@@ -52,6 +53,7 @@ impl Setup {
         let seen = Arc::clone(&failures);
         let issuer: Issuer = url.parse().unwrap();
         let verifier = Verifier::new(&world.context, &issuer, API)
+            .unwrap()
             .on_failure(move |error| seen.lock().unwrap().push(error.to_string()));
         Self { world, key: ProofKey::generate(), verifier, failures }
     }
@@ -141,6 +143,14 @@ async fn a_token_as_the_issuer_signs_it_is_accepted() {
     let known = setup.verify(&setup.token(more, json!({}))).await.unwrap();
     assert_eq!((known.client_id.unwrap(), known.org_id.unwrap()), ("app".into(), "org_1".into()));
     assert_eq!(known.credential_id.unwrap(), "fam_1");
+    for (act, actor) in [
+        (json!({"sub": "agt_2", "act": {"sub": "agt_1"}}), Some("agt_2")),
+        (json!({"sub": 7}), None),
+        (json!("agt_2"), None),
+    ] {
+        let known = setup.verify(&setup.token(json!({"act": act}), json!({}))).await.unwrap();
+        assert_eq!(known.actor.as_deref(), actor);
+    }
     for (claims, header) in [
         (json!({"exp": BEGINNING - 29}), json!({})),
         (json!({"iat": BEGINNING + 30, "nbf": BEGINNING + 30}), json!({})),
@@ -243,7 +253,6 @@ async fn only_the_configured_algorithms_are_accepted() {
     for (accepted, key, name, is_accepted) in [
         (vec![SigningAlgorithm::ES256], ProofKey::generate(), "ES256", true),
         (vec![SigningAlgorithm::RS256], ProofKey::generate(), "ES256", false),
-        (vec![], ProofKey::generate(), "ES256", false),
         (vec![SigningAlgorithm::ES256], ProofKey::generate_es384(), "ES384", false),
         (vec![SigningAlgorithm::ES256], ProofKey::generate_ed25519(), "EdDSA", false),
         (
@@ -258,10 +267,21 @@ async fn only_the_configured_algorithms_are_accepted() {
         setup.publish(&[jwk(&key, json!({"kid": "first"}))]);
         setup.key = key;
         let shown = format!("{accepted:?} {name}");
-        setup.verifier = setup.verifier.algorithms(accepted);
+        setup.verifier = setup.verifier.algorithms(accepted).unwrap();
         let outcome = setup.verify(&setup.token(json!({}), json!({"alg": name}))).await;
         assert_eq!(outcome.is_ok(), is_accepted, "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_verifier_that_would_refuse_everything_is_not_created() {
+    let world = World::new().await;
+    let issuer: Issuer = world.server.url.parse().unwrap();
+    let (code, message) = error(Verifier::new(&world.context, &issuer, ""));
+    assert_eq!((code, message.contains("audience")), ("invalid_request", true), "{message}");
+    let verifier = Verifier::new(&world.context, &issuer, API).unwrap();
+    let (code, message) = error(verifier.algorithms([]));
+    assert_eq!((code, message.contains("algorithms")), ("invalid_request", true), "{message}");
 }
 
 #[tokio::test]
@@ -364,10 +384,37 @@ async fn keys_that_cannot_be_fetched_are_our_failure() {
         assert_eq!(setup.fetches(), 1, "{says}");
         let failures = setup.failures();
         assert!(failures[0].contains(says) && !failures[0].contains(&token), "{failures:?}");
-        // The next one tries again.
+        // Five seconds later, the next request fetches them again.
         setup.publish(&[jwk(&setup.key, json!({"kid": "first"}))]);
+        setup.world.system.advance(4);
+        setup.expect_refused(&token, RefusalCode::TemporarilyUnavailable).await;
+        assert_eq!((setup.fetches(), setup.failures().len()), (1, 1), "{says}");
+        setup.world.system.advance(1);
         assert!(setup.verify(&token).await.is_ok(), "{says}");
     }
+}
+
+#[tokio::test]
+async fn made_up_tokens_do_not_fetch_keys_again_and_again() {
+    let setup = Setup::without_keys().await;
+    setup.world.server.on(JWKS, Answer::Text(503, ""));
+    for kid in 0..20 {
+        let token = setup.token(json!({}), json!({"kid": kid.to_string()}));
+        setup.expect_refused(&token, RefusalCode::TemporarilyUnavailable).await;
+    }
+    assert_eq!(setup.fetches(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_were_fetched_are_used_when_an_unknown_one_cannot_be() {
+    let setup = Setup::new().await;
+    let known = setup.token(json!({"exp": BEGINNING + 300}), json!({}));
+    setup.verify(&known).await.unwrap();
+    setup.world.system.advance(61);
+    setup.world.server.on(JWKS, Answer::Text(503, ""));
+    let unknown = setup.token(json!({"exp": BEGINNING + 300}), json!({"kid": "another"}));
+    setup.expect_refused(&unknown, RefusalCode::TemporarilyUnavailable).await;
+    assert!(setup.verify(&known).await.is_ok());
 }
 
 #[tokio::test]
@@ -389,13 +436,15 @@ async fn callers_who_wait_for_keys_share_the_failure() {
 async fn metadata_that_cannot_be_used_is_our_failure() {
     let world = World::new().await;
     let issuer: Issuer = world.server.url.parse().unwrap();
-    let verifier = Verifier::new(&world.context, &issuer, API).on_failure(|_| {});
+    let verifier = Verifier::new(&world.context, &issuer, API).unwrap().on_failure(|_| {});
     let setup = Setup { verifier, world, ..Setup::without_keys().await };
     let metadata = "/.well-known/oauth-authorization-server";
     setup.world.server.on(metadata, Answer::Text(503, ""));
     for _ in 0..2 {
         let token = setup.token(json!({}), json!({}));
         setup.expect_refused(&token, RefusalCode::TemporarilyUnavailable).await;
+        setup.expect_refused(&token, RefusalCode::TemporarilyUnavailable).await;
+        setup.world.system.advance(5);
     }
     // Once it was not there, and once it named no keys.
     assert_eq!(setup.world.server.requests(metadata).len(), 2);
@@ -416,9 +465,9 @@ async fn the_issuer_is_asked_as_the_api() {
 
 #[tokio::test]
 async fn an_agent_or_a_key_can_ask() {
-    for (introspection, header, value) in [
-        (Introspection::with_agent("agt_1", "s3cr3t"), "authorization", "Basic YWd0XzE6czNjcjN0"),
-        (Introspection::with_api_key("pst_ak_2"), "x-api-key", "pst_ak_2"),
+    for (introspection, value) in [
+        (Introspection::with_agent("agt_1", "s3cr3t"), "Basic YWd0XzE6czNjcjN0"),
+        (Introspection::with_api_key("pst_ak_2"), "Bearer pst_ak_2"),
     ] {
         let mut setup = Setup::new().await;
         let shown = format!("{introspection:?}");
@@ -427,7 +476,7 @@ async fn an_agent_or_a_key_can_ask() {
         setup.world.server.on(INTROSPECT, Answer::Json(200, json!({"active": false})));
         setup.expect_refused("pst_ak_1", RefusalCode::InvalidToken).await;
         let request = &setup.world.server.requests(INTROSPECT)[0];
-        assert_eq!(request.headers[header], value);
+        assert_eq!(request.headers["authorization"], value);
     }
 }
 
@@ -438,12 +487,14 @@ async fn an_answer_names_the_whole_caller() {
         "active": true, "sub": "key_1", "token_type": "bearer", "scope": "a b", "aud": [API],
         "exp": BEGINNING + 60, "credential_id": "key_1", "org_id": "org_1", "kind": "api_key",
         "resources": {"shops": ["a"]}, "on_behalf_of": "usr_1", "metadata": {"name": "ci"},
+        "iss": setup.world.server.url, "act": {"sub": "agt_2", "act": {"sub": "agt_1"}},
     });
     setup.world.server.on(INTROSPECT, Answer::Json(200, answer));
     let mut expected = Principal::new("key_1", ["a", "b"]);
     expected.credential_id = Some("key_1".into());
     expected.org_id = Some("org_1".into());
     expected.expires_at = caller().expires_at;
+    expected.actor = Some("agt_2".into());
     expected.kind = Some("api_key".into());
     expected.resources = Some([("shops".into(), vec!["a".into()])].into());
     expected.on_behalf_of = Some("usr_1".into());
@@ -469,6 +520,9 @@ async fn only_what_is_active_here_and_a_bearer_token_is_accepted() {
         json!({"aud": ["https://api.example.com"]}),
         json!({"aud": []}),
         json!({"aud": 7}),
+        json!({"iss": "https://evil.example"}),
+        json!({"iss": ["https://evil.example"]}),
+        json!({"iss": ""}),
     ] {
         let setup = Setup::new().await.introspecting();
         let answer = changed(active.clone(), changes.clone());
