@@ -25,11 +25,11 @@ pub enum ErrorCode {
     Cancelled,
     /// The code of a device, or the time to log in, expired.
     ExpiredToken,
-    /// The issuer is an `http` URL of another machine.
+    /// A URL is neither `https` nor on this machine, or is not that of an issuer.
     InsecureIssuer,
     /// The server does not know the client, or its secret is wrong.
     InvalidClient,
-    /// The caller passed something that cannot be sent.
+    /// The program passed something that cannot be used or sent.
     InvalidRequest,
     /// The server sent something that it should not have.
     InvalidResponse,
@@ -37,17 +37,17 @@ pub enum ErrorCode {
     InvalidScope,
     /// The server does not issue tokens for this resource.
     InvalidTarget,
-    /// Another process held the lock of the session for too long.
+    /// Another process has kept the session locked for too long.
     LockTimeout,
     /// There is no session, or it ended. The user has to log in.
     LoginRequired,
     /// The server did not answer, or says that it cannot now. The session is kept.
     ServerUnavailable,
-    /// A file of the session cannot be parsed.
+    /// A file of the session cannot be parsed, or the name of a profile is not valid.
     SessionInvalid,
-    /// A file of the session cannot be read or written.
+    /// A file of the session cannot be read or written, or other users can change it.
     StorageFailed,
-    /// The platform has no token for this workload.
+    /// The platform has no token for this workload, or it has been used.
     WorkloadTokenUnavailable,
 }
 

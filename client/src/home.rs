@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{CLIENT_ID, Context, Error, ErrorCode, Issuer, Login, Result, Storage, session_file};
+use crate::{CLIENT_ID, Context, Error, ErrorCode, Issuer, Login, Result, Storage, files};
 
 /// The issuer of the local program.
 const LOCAL_ISSUER: &str = "http://127.0.0.1:9000";
@@ -126,7 +126,7 @@ impl Home {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(session_file::cannot("read", &folder, error)),
+            Err(error) => return Err(files::cannot("read", &folder, error)),
         };
         let name = |entry: io::Result<fs::DirEntry>| {
             let file = entry.ok()?.file_name();
@@ -141,20 +141,15 @@ impl Home {
     ///
     /// # Errors
     /// [`ErrorCode::SessionInvalid`] if it cannot be parsed, and [`ErrorCode::StorageFailed`] if it
-    /// cannot be read.
+    /// cannot be read, or if other users can change it.
     pub fn config(&self) -> Result<Config> {
         let path = self.folder.join(CONFIG);
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-                let message = format!(
-                    "{} cannot be parsed: {error}. Correct it, or delete it.",
-                    path.display()
-                );
-                Error::new(ErrorCode::SessionInvalid, message)
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
-            Err(error) => Err(session_file::cannot("read", &path, error)),
-        }
+        let Some(text) = files::read(&path)? else { return Ok(Config::default()) };
+        serde_json::from_slice(&text).map_err(|error| {
+            let message =
+                format!("{} cannot be parsed: {error}. Correct it, or delete it.", path.display());
+            Error::new(ErrorCode::SessionInvalid, message)
+        })
     }
 
     /// Replaces `config.json`.
@@ -164,17 +159,17 @@ impl Home {
     pub fn save_config(&self, config: &Config) -> Result<()> {
         let path = self.folder.join(CONFIG);
         let mut text = serde_json::to_vec_pretty(config)
-            .map_err(|error| session_file::cannot("write", &path, error.into()))?;
+            .map_err(|error| files::cannot("write", &path, error.into()))?;
         text.push(b'\n');
-        session_file::Replacement::prepare(&path)?.write(&text)
+        files::Replacement::prepare(&path)?.write(&text)
     }
 
     /// Returns a profile: the one that `name` names, else `$POSTERN_PROFILE`, else the default. A
     /// profile that `config.json` does not have is of `$POSTERN_ISSUER`, else of the local program.
     ///
     /// # Errors
-    /// As [`Self::config`], and [`ErrorCode::InvalidRequest`] if the name or the issuer is not
-    /// valid.
+    /// As [`Self::config`]; [`ErrorCode::SessionInvalid`] if the name is not valid, and
+    /// [`ErrorCode::InsecureIssuer`] if the issuer is not.
     pub fn profile(&self, context: &Context, name: Option<&ProfileName>) -> Result<Profile> {
         let config = self.config()?;
         let named = context.system.variable("POSTERN_PROFILE");
@@ -247,9 +242,11 @@ impl FromStr for ProfileName {
         if is_name {
             return Ok(Self(text.to_owned()));
         }
-        let message = "The name of a profile is not valid. Use 1 to 64 lowercase letters, digits, \
-                       dots, hyphens and underscores, beginning with a letter or a digit.";
-        Err(Error::new(ErrorCode::InvalidRequest, message))
+        let message = format!(
+            "The name of a profile is not valid. Use 1 to 64 lowercase letters, digits, dots, \
+             hyphens and underscores, beginning with a letter or a digit, in place of {text:?}."
+        );
+        Err(Error::new(ErrorCode::SessionInvalid, message))
     }
 }
 

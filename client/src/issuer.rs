@@ -35,21 +35,28 @@ impl FromStr for Issuer {
 
     /// Parses an issuer: an `https` URL, or an `http` URL of this machine.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let url = Url::parse(text).map_err(|_| not_an_issuer())?;
-        let is_plain = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.host_str().is_some();
-        if !is_plain || !matches!(url.scheme(), "https" | "http") {
-            return Err(not_an_issuer());
+        // What is before the @ can be a password.
+        let shown = text.rsplit('@').next().unwrap_or(text).escape_debug();
+        let url = Url::parse(text).ok().filter(|url| url.has_host());
+        let url = url.filter(|url| matches!(url.scheme(), "https" | "http"));
+        let url = url.ok_or_else(|| {
+            unusable(format!(
+                "The issuer {shown} is not the URL of an authorization server. Write one such as \
+                 https://auth.example.com."
+            ))
+        })?;
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if has_user || url.query().is_some() || url.fragment().is_some() {
+            return Err(unusable(format!(
+                "The issuer {shown} has a user name, a query or a fragment, which an issuer cannot \
+                 have. Write the URL without it."
+            )));
         }
         if !is_secure(&url) {
-            let message = format!(
-                "The issuer {text} is not safe, because everybody on the way can read what is sent. \
-                 Use its https URL; http is only for this machine."
-            );
-            return Err(Error::new(ErrorCode::InsecureIssuer, message));
+            return Err(unusable(format!(
+                "The issuer {shown} is not safe, because everybody on the way can read what is \
+                 sent. Use its https URL; http is only for this machine."
+            )));
         }
         Ok(Self { text: text.to_owned(), url })
     }
@@ -66,8 +73,6 @@ pub(crate) fn is_this_machine(url: &Url) -> bool {
     matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"))
 }
 
-fn not_an_issuer() -> Error {
-    let message = "The issuer is not valid. Write the URL of the authorization server, such as \
-                   https://auth.example.com, without a query.";
-    Error::new(ErrorCode::InvalidRequest, message)
+fn unusable(message: String) -> Error {
+    Error::new(ErrorCode::InsecureIssuer, message)
 }

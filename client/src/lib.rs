@@ -3,11 +3,12 @@
 //! A [`Session`] belongs to a program. It comes from a login that was stored
 //! ([`Session::open`]), from the credentials of a client ([`Session::client_credentials`]), from
 //! the token that a CI job, a pod or a cloud role already has ([`Session::federation`]), or from an
-//! API key ([`Session::api_key`]). [`Session::access_token`] returns a token that is valid for at
-//! least a moment, and renews it ahead of its end. Refresh tokens never leave the session.
+//! API key ([`Session::api_key`]). [`Session::access_token`] returns a token that does not expire
+//! soon, and renews it before. Refresh tokens never leave the session.
 //!
-//! Any number of processes can share a stored session: renewals hold a lock file, so that a refresh
-//! token is used once, and a process that is killed leaves a session that the others can use.
+//! Any number of processes can share a stored session: a renewal locks a file, so that no other
+//! process uses the refresh token at the same time, and a process that is killed leaves a session
+//! that the others can use.
 //!
 //! With the feature `tower`, servers verify the credentials of their callers: see the module
 //! `server`.
@@ -28,9 +29,11 @@
 //! ```
 
 mod access_token;
+mod cached;
 mod context;
 mod discovery;
 mod error;
+mod files;
 mod home;
 mod http_client;
 mod issuer;

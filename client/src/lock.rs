@@ -7,11 +7,11 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
-use crate::{Context, Error, ErrorCode, Result, session_file};
+use crate::{Context, Error, ErrorCode, Result, files};
 
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Between two attempts, changed at random by at most a half: 25 to 75 ms.
@@ -43,10 +43,8 @@ impl SessionLock {
 }
 
 /// Takes the lock, unless somebody else holds it.
-fn try_lock(path: &PathBuf) -> Result<Option<File>> {
-    if let Some(folder) = path.parent() {
-        session_file::create_folder(folder)?;
-    }
+fn try_lock(path: &Path) -> Result<Option<File>> {
+    files::create_folder(path)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -92,7 +90,7 @@ fn lock_whole(file: &File) -> io::Result<bool> {
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
-    session_file::cannot("lock", path, error)
+    files::cannot("lock", path, error)
 }
 
 fn timed_out(path: &Path) -> Error {

@@ -1,18 +1,19 @@
 //! The file of a stored session: read whole, replaced whole.
 
 use std::{
-    fs, io,
-    io::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
-use tempfile::NamedTempFile;
 
-use crate::{AccessToken, Error, ErrorCode, Result, TokenRequest, oauth::IssuedTokens};
+use crate::{
+    AccessToken, Error, ErrorCode, Result, TokenRequest,
+    files::{self, cannot},
+    oauth::IssuedTokens,
+};
 
 /// The only version of the format.
 const VERSION: u64 = 1;
@@ -22,31 +23,34 @@ const RENEWED_AHEAD_S: i64 = 60;
 const RENEWED_AHEAD_PART: i64 = 5;
 /// Another program may have rounded the time at which it obtained a token.
 const ROUNDING_S: i64 = 1;
-/// After this time, the temporary file of a process that was killed is removed.
-const LEFTOVER: Duration = Duration::from_secs(60);
+/// The last time that the packages of all languages can represent, in seconds since 1970.
+const LATEST_TIME_S: f64 = 8.64e12;
+const BEARER: &str = "Bearer";
 
 /// Where refresh tokens are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
     /// In the file of the session, which only its owner can read.
+    #[default]
     File,
     /// In the keyring of the operating system.
     Keyring,
 }
 
-/// The contents of a session file. Unknown members are kept.
+/// The contents of a session file. Unknown members are kept, and null is as good as absent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SessionDocument {
     version: u64,
     pub(crate) issuer: String,
     pub(crate) client_id: String,
+    #[serde(default, deserialize_with = "default_if_null")]
     pub(crate) storage: Storage,
     #[serde(default, with = "optional_secret", skip_serializing_if = "Option::is_none")]
     pub(crate) refresh_token: Option<SecretString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scope: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "default_if_null")]
     pub(crate) access_tokens: Vec<StoredAccessToken>,
     #[serde(flatten)]
     other: Map<String, Value>,
@@ -60,10 +64,13 @@ pub(crate) struct StoredAccessToken {
     scope: Option<String>,
     #[serde(with = "secret")]
     value: SecretString,
-    token_type: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     granted_scope: Option<String>,
+    #[serde(deserialize_with = "whole_seconds")]
     obtained_at: i64,
+    #[serde(deserialize_with = "whole_seconds")]
     pub(crate) expires_at: i64,
     #[serde(flatten)]
     other: Map<String, Value>,
@@ -75,7 +82,7 @@ impl StoredAccessToken {
             resource: wanted.resource.clone(),
             scope: wanted.scope.clone(),
             value: issued.access_token.value.clone(),
-            token_type: issued.access_token.token_type.clone(),
+            token_type: Some(issued.access_token.token_type.clone()),
             granted_scope: issued.access_token.scope.clone(),
             obtained_at: issued.obtained_at,
             expires_at: issued.expires_at,
@@ -89,7 +96,13 @@ impl StoredAccessToken {
         self.resource == wanted.resource && own == scopes
     }
 
-    /// Reports whether the token is not due for renewal at `now`. One from the future was obtained
+    /// Returns whether the token can be sent as it is. Another program may have stored one that
+    /// needs a proof.
+    fn is_bearer(&self) -> bool {
+        self.token_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case(BEARER))
+    }
+
+    /// Returns whether the token is not due for renewal at `now`. One from the future was obtained
     /// before the clock was set back, so it is unknown when it expires.
     pub(crate) fn is_fresh(&self, now: i64) -> bool {
         let lifetime = self.expires_at.saturating_sub(self.obtained_at);
@@ -97,7 +110,7 @@ impl StoredAccessToken {
         self.is_of_the_past(now) && now < self.expires_at.saturating_sub(ahead)
     }
 
-    /// Reports whether the token has not expired at `now`.
+    /// Returns whether the token has not expired at `now`.
     pub(crate) fn is_alive(&self, now: i64) -> bool {
         self.is_of_the_past(now) && now < self.expires_at
     }
@@ -111,7 +124,7 @@ impl StoredAccessToken {
             value: self.value.clone(),
             expires_at: system_time(self.expires_at),
             scope: self.granted_scope.clone(),
-            token_type: self.token_type.clone(),
+            token_type: BEARER.to_owned(),
         }
     }
 }
@@ -133,11 +146,7 @@ impl SessionDocument {
 
     /// Reads a file, if it is there.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(cannot("read", path, error)),
-        };
+        let Some(text) = files::read(path)? else { return Ok(None) };
         let document = serde_json::from_slice::<Self>(&text);
         let why = match document {
             Ok(document) if document.version == VERSION => return Ok(Some(document)),
@@ -159,14 +168,14 @@ impl SessionDocument {
         Err(Error::new(ErrorCode::SessionInvalid, message))
     }
 
-    /// Reports whether two sessions are of the same server and client.
+    /// Returns whether two sessions are of the same server and client.
     pub(crate) fn is_of_the_login_of(&self, other: &Self) -> bool {
         self.issuer == other.issuer && self.client_id == other.client_id
     }
 
     /// Returns the token for a request, if the session has one.
     pub(crate) fn find(&self, wanted: &TokenRequest) -> Option<&StoredAccessToken> {
-        self.access_tokens.iter().find(|token| token.is_for(wanted))
+        self.access_tokens.iter().find(|token| token.is_for(wanted) && token.is_bearer())
     }
 
     /// Stores a token in place of the previous one for the same request, and drops the expired
@@ -185,87 +194,27 @@ impl SessionDocument {
     }
 }
 
-/// A temporary file that will replace another. It is created before a token is requested, so that
-/// a folder that cannot be written costs no token.
-pub(crate) struct Replacement {
-    path: PathBuf,
-    file: NamedTempFile,
-}
-
-impl Replacement {
-    /// Creates the file, and its folder if it does not exist.
-    pub(crate) fn prepare(path: &Path) -> Result<Self> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        create_folder(folder)?;
-        let file = tempfile::Builder::new()
-            .prefix(&temporary_prefix(path))
-            .tempfile_in(folder)
-            .map_err(|error| cannot("write", path, error))?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    /// Writes the text to the disk, and replaces the other file at once.
-    pub(crate) fn write(mut self, text: &[u8]) -> Result<()> {
-        let failed = |error| cannot("write", &self.path, error);
-        self.file.write_all(text).map_err(failed)?;
-        self.file.as_file().sync_all().map_err(failed)?;
-        self.file.persist(&self.path).map_err(|error| failed(error.error))?;
-        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
-        if cfg!(unix) {
-            // The file is complete either way; this makes the new name survive a power failure.
-            drop(fs::File::open(folder).and_then(|folder| folder.sync_all()));
-        }
-        Ok(())
-    }
-}
-
-/// Removes what processes left that were killed while they wrote. The caller holds the lock.
-pub(crate) fn remove_leftovers(path: &Path, now: SystemTime) {
-    let prefix = temporary_prefix(path);
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix));
-        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-        let age = modified.and_then(|modified| now.duration_since(modified).ok());
-        if is_ours && age.is_some_and(|age| age > LEFTOVER) {
-            drop(fs::remove_file(entry.path()));
-        }
-    }
-}
-
-/// Deletes the file. It is not an error if there is none.
-pub(crate) fn delete(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("delete", path, error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Creates a folder that only its owner can open.
-pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| cannot("create", folder, error))
-}
-
-pub(crate) fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
-    let message = format!(
-        "Cannot {what} {}: {error}. Check its owner and permissions, and the space on the disk.",
-        path.display()
-    );
-    Error::with_source(ErrorCode::StorageFailed, message, error)
-}
-
 /// Returns a time that is given in seconds since 1970.
 pub(crate) fn system_time(seconds: i64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
-fn temporary_prefix(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    format!(".{name}.")
+/// Reads a time in seconds, which another program may have written with a fraction.
+fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    if seconds.abs() > LATEST_TIME_S {
+        return Err(D::Error::custom("a time is out of range"));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "it is in the range")]
+    Ok(seconds.floor() as i64)
+}
+
+fn default_if_null<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 mod secret {
@@ -303,6 +252,7 @@ mod optional_secret {
     where
         D: serde::Deserializer<'de>,
     {
-        Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.filter(|text| !text.is_empty()).map(SecretString::from))
     }
 }

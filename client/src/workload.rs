@@ -8,8 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::{
-    Context, Error, ErrorCode, Issuer, Result, http_client::Repetition, issuer::is_secure,
-    session_file,
+    Context, Error, ErrorCode, Issuer, Result, files, http_client::Repetition, issuer::is_secure,
 };
 
 const GITLAB_VARIABLE: &str = "POSTERN_ID_TOKEN";
@@ -60,6 +59,14 @@ impl WorkloadSource {
             Self::Kubernetes { .. } => "kubernetes",
             Self::Aws { .. } => "aws",
             Self::File { .. } => "file",
+        }
+    }
+
+    /// Returns whether each request to the platform returns another token.
+    pub(crate) fn creates_tokens(&self) -> bool {
+        match self {
+            Self::Github { .. } | Self::Aws { .. } => true,
+            Self::Gitlab { .. } | Self::Kubernetes { .. } | Self::File { .. } => false,
         }
     }
 
@@ -134,7 +141,7 @@ async fn file(path: &Path, advice: &str) -> Result<SecretString> {
     let file = path.to_owned();
     let text = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
     let text = text
-        .map_err(|error| session_file::cannot("read", path, error.into()))?
+        .map_err(|error| files::cannot("read", path, error.into()))?
         .map_err(|error| unavailable(&format!("cannot be read: {error}")))?;
     match text.trim() {
         "" => Err(unavailable("is empty")),

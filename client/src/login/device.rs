@@ -44,7 +44,7 @@ pub(crate) async fn with_device(
     profile: &Profile,
     login: &Login,
     on_prompt: impl FnOnce(&DevicePrompt) + Send,
-) -> Result<(Server, IssuedTokens)> {
+) -> Result<IssuedTokens> {
     let server = Server::new(context, &profile.issuer);
     let metadata = server.metadata().await?;
     let endpoint = metadata.device_authorization_endpoint.clone();
@@ -54,8 +54,7 @@ pub(crate) async fn with_device(
     let client = OauthClient::public(&profile.client_id);
     let details = ask(&server, &client, login, endpoint).await?;
     on_prompt(&prompt(&details)?);
-    let issued = poll(&server, &client, login, &details).await?;
-    Ok((server, issued))
+    poll(&server, &client, login, &details).await
 }
 
 /// Asks for the tokens until the user has decided. A lost answer or a 5xx does not change the pace.
@@ -106,7 +105,7 @@ async fn ask(
     login: &Login,
     endpoint: DeviceAuthorizationUrl,
 ) -> Result<StandardDeviceAuthorizationResponse> {
-    let client = client.at(server.metadata().await?).set_device_authorization_url(endpoint);
+    let client = client.at(&*server.metadata().await?).set_device_authorization_url(endpoint);
     let mut request = client.exchange_device_code().add_scopes(login.scopes());
     if let Some(resource) = &login.resource {
         request = request.add_extra_param("resource", resource);

@@ -31,7 +31,7 @@ impl Login {
 
 fn not_supported(issuer: &Issuer, what: &str, member: &str) -> Error {
     let message = format!(
-        "{issuer} does not support {what}: its metadata has no {member}. Use another way to sign \
+        "{issuer} does not support {what}: its metadata has no {member}. Use another way to log \
          in."
     );
     Error::new(ErrorCode::InvalidResponse, message)

@@ -9,8 +9,8 @@ use std::{
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    flights::{Flights, Renewable},
     logout::{Logout, revoke_all},
+    renewals::{Renewable, Renewals},
 };
 use crate::{
     AccessToken, Context, Error, ErrorCode, Issuer, Result, TokenRequest, WorkloadSource,
@@ -34,16 +34,26 @@ pub(super) struct IssuedSession {
     server: Server,
     grant: Grant,
     tokens: Mutex<HashMap<TokenRequest, StoredAccessToken>>,
-    /// The last token of the workload that was exchanged.
-    spent: Mutex<Option<SecretString>>,
-    flights: Flights,
+    /// Locked during the exchange of a token that the platform replaces at its own time: two
+    /// requests at once would use the same.
+    sent: tokio::sync::Mutex<SentTokens>,
+    renewals: Renewals,
+}
+
+/// The tokens of a workload that were sent to the server, which accepts each once.
+#[derive(Debug, Default)]
+struct SentTokens {
+    /// The last one that was accepted.
+    used: Option<SecretString>,
+    /// The last one whose answer was lost, and the error then: it may have been accepted.
+    lost: Option<(SecretString, Error)>,
 }
 
 impl IssuedSession {
     pub(super) fn new(context: &Context, issuer: &Issuer, grant: Grant) -> Self {
         let server = Server::new(context, issuer);
-        let (tokens, spent) = (Mutex::default(), Mutex::default());
-        Self { server, grant, tokens, spent, flights: Flights::default() }
+        let (tokens, sent) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { server, grant, tokens, sent, renewals: Renewals::default() }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -79,52 +89,64 @@ impl IssuedSession {
         }
     }
 
-    /// Exchanges a workload's token. Each is accepted once, so that after a lost answer another one
-    /// is needed, which not every platform gives at once.
+    /// Exchanges a token of the workload.
     async fn exchange(
         &self,
         source: &WorkloadSource,
         wanted: &TokenRequest,
     ) -> Result<IssuedTokens> {
+        if source.creates_tokens() {
+            return self.exchange_next(&mut SentTokens::default(), source, wanted).await;
+        }
+        let mut sent = self.sent.lock().await;
+        self.exchange_next(&mut sent, source, wanted).await
+    }
+
+    /// Exchanges a token that was not used before. After a lost answer another one is needed, which
+    /// not every platform gives at once.
+    async fn exchange_next(
+        &self,
+        sent: &mut SentTokens,
+        source: &WorkloadSource,
+        wanted: &TokenRequest,
+    ) -> Result<IssuedTokens> {
         let context = &self.server.context;
         let mut waits = WAITS.into_iter();
-        let mut lost: Option<(SecretString, Error)> = None;
         loop {
             let assertion = source.token(context, &self.server.issuer).await?;
-            if self.is_spent(&assertion) {
-                return Err(not_replaced(source));
+            if sent.used.as_ref().is_some_and(|used| is_same(used, &assertion)) {
+                return Err(already_used(source));
             }
             let error = match self.server.jwt_bearer(&assertion, wanted).await {
                 Ok(issued) => {
-                    *self.spent.lock().unwrap_or_else(PoisonError::into_inner) = Some(assertion);
+                    sent.used = Some(assertion);
                     return Ok(issued);
                 }
                 Err(error) => error,
             };
             if error.code() == ErrorCode::LoginRequired {
-                let lost = lost.filter(|(sent, _)| is_same(sent, &assertion));
-                return Err(
-                    lost.map_or_else(|| not_trusted(source, &self.server.issuer), |lost| lost.1)
-                );
+                let lost = sent.lost.take().filter(|(lost, _)| is_same(lost, &assertion));
+                let Some((_, error)) = lost else {
+                    return Err(not_trusted(source, &self.server.issuer));
+                };
+                sent.used = Some(assertion);
+                return Err(perhaps_used(&error));
             }
             let is_lost = error.code() == ErrorCode::ServerUnavailable;
+            if is_lost {
+                sent.lost = Some((assertion, error.clone()));
+            }
             match waits.next().filter(|_| is_lost) {
                 Some(wait) => context.system.sleep(context.with_jitter(wait)).await,
                 None => return Err(error),
             }
-            lost = Some((assertion, error));
         }
-    }
-
-    fn is_spent(&self, assertion: &SecretString) -> bool {
-        let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        spent.as_ref().is_some_and(|spent| is_same(spent, assertion))
     }
 }
 
 impl Renewable for IssuedSession {
-    fn flights(&self) -> &Flights {
-        &self.flights
+    fn renewals(&self) -> &Renewals {
+        &self.renewals
     }
 
     fn context(&self) -> &Context {
@@ -176,13 +198,26 @@ fn not_trusted(source: &WorkloadSource, issuer: &Issuer) -> Error {
     Error::new(ErrorCode::AccessDenied, message)
 }
 
-fn not_replaced(source: &WorkloadSource) -> Error {
-    let message = format!(
-        "The token of {} was already exchanged, and each is accepted once. Wait until the platform \
-         replaces it.",
-        source.name()
-    );
+fn already_used(source: &WorkloadSource) -> Error {
+    let advice = match source {
+        WorkloadSource::Gitlab { .. } => {
+            "A job of GitLab that needs more has a second entry of id_tokens."
+        }
+        WorkloadSource::Github { .. }
+        | WorkloadSource::Kubernetes { .. }
+        | WorkloadSource::Aws { .. }
+        | WorkloadSource::File { .. } => "Wait until its file has another one.",
+    };
+    let message =
+        format!("The token of {} was exchanged, which works once. {advice}", source.name());
     Error::new(ErrorCode::WorkloadTokenUnavailable, message)
+}
+
+/// The server refuses a token, and its answer to the same token was lost before.
+fn perhaps_used(lost: &Error) -> Error {
+    let message =
+        format!("{lost} The token of the workload may have been used then: get another one.");
+    Error::new(ErrorCode::ServerUnavailable, message)
 }
 
 fn is_same(one: &SecretString, other: &SecretString) -> bool {

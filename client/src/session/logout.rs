@@ -4,10 +4,10 @@ use secrecy::SecretString;
 
 use super::stored::{LONGEST_CHAIN, StoredSession, blocking};
 use crate::{
-    Error, ErrorCode, Result,
+    Error, ErrorCode, Result, files,
     lock::SessionLock,
     oauth::{OauthClient, Server, TokenKind},
-    session_file::{self, SessionDocument},
+    session_file::SessionDocument,
 };
 
 /// What is left of a session after [`Session::logout`](super::Session::logout).
@@ -85,7 +85,7 @@ impl StoredSession {
         #[cfg(feature = "keyring")]
         drop(crate::keyring::delete(self.path()).await);
         let path = self.path().to_owned();
-        blocking(self.path(), move || session_file::delete(&path)).await
+        blocking(self.path(), move || files::delete(&path)).await
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) async fn revoke_all(
     outcome
 }
 
-/// Reports whether a session is of another login than before, so that its server is not known yet.
+/// Returns whether a session is of another login than before, so that its server is not known yet.
 fn is_another(current: &Result<SessionDocument>, found: &Result<SessionDocument>) -> bool {
     match (current, found) {
         (Ok(current), Ok(found)) => !current.is_of_the_login_of(found),

@@ -1,8 +1,8 @@
 //! A session: what a program has in place of tokens.
 
-mod flights;
 mod issued;
 mod logout;
+mod renewals;
 mod stored;
 
 use std::{path::Path, sync::Arc, time::SystemTime};
@@ -15,7 +15,11 @@ pub(crate) use stored::StoredSession;
 
 use crate::{
     AccessToken, Context, DevicePrompt, Error, ErrorCode, Issuer, Login, Profile, Result, Storage,
-    TokenRequest, WorkloadSource, issuer::is_secure, login, oauth::OauthClient, signature,
+    TokenRequest, WorkloadSource,
+    issuer::is_secure,
+    login,
+    oauth::{IssuedTokens, OauthClient},
+    signature,
 };
 use issued::{Grant, IssuedSession};
 
@@ -41,7 +45,7 @@ enum Source {
 pub struct SessionStatus {
     /// The authorization server.
     pub issuer: String,
-    /// The client that signed in.
+    /// The client that the user logged in with.
     pub client_id: String,
     /// Where the refresh token is.
     pub storage: Storage,
@@ -94,9 +98,9 @@ impl Session {
         Self::of(context, Source::ApiKey(value))
     }
 
-    /// Signs a user in with a browser on any device (RFC 8628), and stores the session.
-    /// `on_prompt` shows the URL and the code. Dropping the future ends the login and leaves
-    /// nothing behind.
+    /// Logs a user in with a browser on any device (RFC 8628), and stores the session.
+    /// `on_prompt` shows the URL and the code. Dropping the future ends the login, unless the
+    /// session is being stored.
     ///
     /// # Errors
     /// [`ErrorCode::AccessDenied`], [`ErrorCode::ExpiredToken`] and what [`discover`] and
@@ -109,26 +113,26 @@ impl Session {
         login: &Login,
         on_prompt: impl FnOnce(&DevicePrompt) + Send,
     ) -> Result<Self> {
-        let (server, issued) = login::with_device(context, profile, login, on_prompt).await?;
-        let stored = StoredSession::create(server, profile, login, issued).await?;
-        Ok(Self::of(context, Source::Stored(Arc::new(stored))))
+        let (stored, storage) = StoredSession::before_login(context, profile, login).await?;
+        let issued = login::with_device(context, profile, login, on_prompt).await?;
+        Self::logged_in(stored, profile, storage, issued).await
     }
 
-    /// Signs a user in with the browser of this machine (RFC 8252), and stores the session. `open`
-    /// opens the URL. Dropping the future ends the login and leaves nothing behind.
+    /// Logs a user in with the browser of this machine (RFC 8252), and stores the session. `open`
+    /// opens the URL. Dropping the future ends the login, unless the session is being stored.
     ///
     /// # Errors
     /// As [`Self::login_with_device`], and [`ErrorCode::InvalidResponse`] if the browser comes back
-    /// from another server or another login.
+    /// from another server.
     pub async fn login_with_browser(
         context: &Context,
         profile: &Profile,
         login: &Login,
         open: impl FnOnce(&reqwest::Url) + Send,
     ) -> Result<Self> {
-        let (server, issued) = login::with_browser(context, profile, login, open).await?;
-        let stored = StoredSession::create(server, profile, login, issued).await?;
-        Ok(Self::of(context, Source::Stored(Arc::new(stored))))
+        let (stored, storage) = StoredSession::before_login(context, profile, login).await?;
+        let issued = login::with_browser(context, profile, login, open).await?;
+        Self::logged_in(stored, profile, storage, issued).await
     }
 
     /// Signs every request that [`Self::execute`] sends.
@@ -148,8 +152,8 @@ impl Session {
     /// [`ErrorCode::LockTimeout`], and the refusals of the server.
     pub async fn access_token(&self, wanted: &TokenRequest) -> Result<AccessToken> {
         match &self.source {
-            Source::Stored(stored) => flights::access_token(stored, wanted).await,
-            Source::Issued(issued) => flights::access_token(issued, wanted).await,
+            Source::Stored(stored) => renewals::access_token(stored, wanted).await,
+            Source::Issued(issued) => renewals::access_token(issued, wanted).await,
             Source::ApiKey(value) => Ok(api_key(value)),
         }
     }
@@ -161,8 +165,8 @@ impl Session {
     /// As [`Self::access_token`], and [`ErrorCode::LoginRequired`] for an API key.
     pub async fn renew(&self, wanted: &TokenRequest, refused: &AccessToken) -> Result<AccessToken> {
         match &self.source {
-            Source::Stored(stored) => flights::renew(stored, wanted, &refused.value).await,
-            Source::Issued(issued) => flights::renew(issued, wanted, &refused.value).await,
+            Source::Stored(stored) => renewals::renew(stored, wanted, &refused.value).await,
+            Source::Issued(issued) => renewals::renew(issued, wanted, &refused.value).await,
             Source::ApiKey(_) => Err(Error::new(
                 ErrorCode::LoginRequired,
                 "The API key is not accepted, and cannot be renewed. Use another one.",
@@ -228,6 +232,21 @@ impl Session {
             Source::Stored(stored) => stored.status().await.map(Some),
             Source::Issued(_) | Source::ApiKey(_) => Ok(None),
         }
+    }
+
+    /// Stores the tokens of a login, also if the caller stops waiting: the server has issued them.
+    async fn logged_in(
+        stored: StoredSession,
+        profile: &Profile,
+        storage: Storage,
+        issued: IssuedTokens,
+    ) -> Result<Self> {
+        let (stored, profile) = (Arc::new(stored), profile.clone());
+        let session = Self::of(&stored.context, Source::Stored(Arc::clone(&stored)));
+        let storing = async move { stored.store_login(&profile, storage, issued).await };
+        let done = tokio::spawn(storing).await;
+        done.map_err(|_| Error::new(ErrorCode::Cancelled, "The login was interrupted."))??;
+        Ok(session)
     }
 
     fn of(context: &Context, source: Source) -> Self {
@@ -298,7 +317,7 @@ fn set_authorization(token: &AccessToken, headers: &mut HeaderMap) -> Result<()>
     Ok(())
 }
 
-/// Reports whether a response says that the token is not valid (RFC 6750 §3.1).
+/// Returns whether a response says that the token is not valid (RFC 6750 §3.1).
 fn is_refused(response: &reqwest::Response) -> bool {
     let challenges = response.headers().get_all(header::WWW_AUTHENTICATE);
     response.status() == StatusCode::UNAUTHORIZED

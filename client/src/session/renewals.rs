@@ -14,22 +14,22 @@ use tokio::sync::watch;
 
 use crate::{AccessToken, Context, Error, ErrorCode, Result, TokenRequest};
 
-/// How long a server that was not available is left alone, while there is a valid token.
-const QUIET: Duration = Duration::from_secs(5);
+/// The time between two attempts to renew a token that is still valid.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 type Outcome = Option<Result<AccessToken>>;
 
-/// The renewals that are under way.
+/// The renewals of a session that have begun and not ended.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
-    renewals: Mutex<HashMap<TokenRequest, watch::Receiver<Outcome>>>,
-    /// Until when a token that is still valid is used without another attempt to renew it.
-    quiet_until: Mutex<Duration>,
+pub(super) struct Renewals {
+    outcomes: Mutex<HashMap<TokenRequest, watch::Receiver<Outcome>>>,
+    /// Until then a token that is still valid is used without another attempt to renew it.
+    retry_at: Mutex<Duration>,
 }
 
 /// A source of access tokens that can be renewed.
 pub(super) trait Renewable: Send + Sync + Sized + 'static {
-    fn flights(&self) -> &Flights;
+    fn renewals(&self) -> &Renewals;
 
     fn context(&self) -> &Context;
 
@@ -59,17 +59,17 @@ pub(super) async fn access_token<S: Renewable>(
     if let Some(token) = source.current(wanted, None).await? {
         return Ok(token);
     }
-    let quiet_until = *lock(&source.flights().quiet_until);
-    if source.context().system.elapsed() < quiet_until
+    let retry_at = *lock(&source.renewals().retry_at);
+    if source.context().system.elapsed() < retry_at
         && let Some(token) = source.alive(wanted).await
     {
         return Ok(token);
     }
-    match join(source, wanted, None).await {
+    match wait(source, wanted, None).await {
         Err(error) if is_temporary(&error) => {
             let token = source.alive(wanted).await.ok_or(error)?;
             let now = source.context().system.elapsed();
-            *lock(&source.flights().quiet_until) = now + QUIET;
+            *lock(&source.renewals().retry_at) = now + RETRY_INTERVAL;
             Ok(token)
         }
         outcome => outcome,
@@ -82,20 +82,23 @@ pub(super) async fn renew<S: Renewable>(
     wanted: &TokenRequest,
     refused: &SecretString,
 ) -> Result<AccessToken> {
-    let token = join(source, wanted, Some(refused)).await?;
+    let token = wait(source, wanted, Some(refused)).await?;
     if token.is(refused) {
-        // It joined a renewal that began before the token was refused.
-        return join(source, wanted, Some(refused)).await;
+        // That renewal had begun before the token was refused.
+        return wait(source, wanted, Some(refused)).await;
     }
     Ok(token)
 }
 
 fn is_temporary(error: &Error) -> bool {
-    matches!(error.code(), ErrorCode::ServerUnavailable | ErrorCode::LockTimeout)
+    matches!(
+        error.code(),
+        ErrorCode::ServerUnavailable | ErrorCode::LockTimeout | ErrorCode::WorkloadTokenUnavailable
+    )
 }
 
-/// Joins the renewal that is under way, or begins one.
-async fn join<S: Renewable>(
+/// Waits for the renewal that has begun, or begins one.
+async fn wait<S: Renewable>(
     source: &Arc<S>,
     wanted: &TokenRequest,
     refused: Option<&SecretString>,
@@ -113,32 +116,32 @@ fn begin<S: Renewable>(
     refused: Option<&SecretString>,
 ) -> watch::Receiver<Outcome> {
     let key = wanted.normalized();
-    let mut renewals = lock(&source.flights().renewals);
-    if let Some(outcome) = renewals.get(&key) {
+    let mut outcomes = lock(&source.renewals().outcomes);
+    if let Some(outcome) = outcomes.get(&key) {
         return outcome.clone();
     }
     let (sender, outcome) = watch::channel(None);
-    renewals.insert(key.clone(), outcome.clone());
-    let flight = Flight { source: Arc::clone(source), key };
+    outcomes.insert(key.clone(), outcome.clone());
+    let renewal = Renewal { source: Arc::clone(source), key };
     let wanted = wanted.clone();
     let refused = refused.cloned();
     tokio::spawn(async move {
-        let outcome = flight.source.renew(&wanted, refused.as_ref()).await;
-        drop(flight); // a caller that comes later begins another renewal
+        let outcome = renewal.source.renew(&wanted, refused.as_ref()).await;
+        drop(renewal); // a later caller begins another one
         drop(sender.send(Some(outcome)));
     });
     outcome
 }
 
 /// A renewal that is removed from the list however it ends.
-struct Flight<S: Renewable> {
+struct Renewal<S: Renewable> {
     source: Arc<S>,
     key: TokenRequest,
 }
 
-impl<S: Renewable> Drop for Flight<S> {
+impl<S: Renewable> Drop for Renewal<S> {
     fn drop(&mut self) {
-        lock(&self.source.flights().renewals).remove(&self.key);
+        lock(&self.source.renewals().outcomes).remove(&self.key);
     }
 }
 

@@ -19,13 +19,14 @@ use secrecy::SecretString;
 
 use super::{
     SessionStatus,
-    flights::{Flights, Renewable},
+    renewals::{Renewable, Renewals},
 };
 use crate::{
     AccessToken, Context, Error, ErrorCode, Login, Profile, Result, Storage, TokenRequest,
+    files::{self, Replacement},
     lock::SessionLock,
     oauth::{IssuedTokens, OauthClient, Server},
-    session_file::{self, Replacement, SessionDocument},
+    session_file::{self, SessionDocument},
 };
 
 /// How often a session is followed that another program replaced.
@@ -38,7 +39,7 @@ pub(crate) struct StoredSession {
     path: PathBuf,
     /// The server of the session when it was last read, with its metadata.
     server: Mutex<Option<Arc<Server>>>,
-    flights: Flights,
+    renewals: Renewals,
 }
 
 impl StoredSession {
@@ -51,29 +52,39 @@ impl StoredSession {
             );
             return Err(Error::new(ErrorCode::SessionInvalid, message));
         }
-        let (server, flights) = (Mutex::default(), Flights::default());
-        Ok(Self { context: context.clone(), path: path.to_owned(), server, flights })
+        let (server, renewals) = (Mutex::default(), Renewals::default());
+        Ok(Self { context: context.clone(), path: path.to_owned(), server, renewals })
+    }
+
+    /// Returns the session that a login will store, and where its refresh token will be. It can be
+    /// written: a user is not asked in vain.
+    pub(crate) async fn before_login(
+        context: &Context,
+        profile: &Profile,
+        login: &Login,
+    ) -> Result<(Self, Storage)> {
+        let session = Self::open(context, &profile.session_file)?;
+        let path = session.path.clone();
+        blocking(&session.path, move || Replacement::prepare(&path)).await?;
+        let storage = usable_storage(login.storage, &session.path).await?;
+        Ok((session, storage))
     }
 
     /// Stores the tokens of a login, in place of the previous session.
-    pub(crate) async fn create(
-        server: Server,
+    pub(crate) async fn store_login(
+        &self,
         profile: &Profile,
-        login: &Login,
+        storage: Storage,
         issued: IssuedTokens,
-    ) -> Result<Self> {
-        let session = Self::open(&server.context, &profile.session_file)?;
-        let storage = usable_storage(login.storage, &session.path).await?;
+    ) -> Result<()> {
         let (issuer, client_id) = (profile.issuer.to_string(), profile.client_id.clone());
         let mut document = SessionDocument::new(issuer, client_id, storage);
         document.scope = issued.access_token.scope.clone();
         // Without arguments, a program means what the login asked for.
         document.store(&TokenRequest::default(), &issued);
-        let lock = SessionLock::acquire(&session.context, &session.path).await?;
-        let replacement = session.prepare().await?;
-        session.replace(replacement, document, issued.refresh_token).await?;
-        drop(lock);
-        Ok(session)
+        let _lock = SessionLock::acquire(&self.context, &self.path).await?;
+        let replacement = self.prepare().await?;
+        self.replace(replacement, document, issued.refresh_token).await
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -194,7 +205,7 @@ impl StoredSession {
     async fn prepare(&self) -> Result<Replacement> {
         let (path, now) = (self.path.clone(), self.context.system.now());
         blocking(&self.path, move || {
-            session_file::remove_leftovers(&path, now);
+            files::remove_abandoned(&path, now);
             Replacement::prepare(&path)
         })
         .await
@@ -232,16 +243,16 @@ impl StoredSession {
     /// Returns the error of a session that was replaced each time that it was locked.
     pub(super) fn replaced_again(&self) -> Error {
         let message = format!(
-            "Other programs keep logging in to {}. Wait until they are done, and try again.",
+            "Other logins keep replacing the session {}. End them, and log in again.",
             self.path.display()
         );
-        Error::new(ErrorCode::LockTimeout, message)
+        Error::new(ErrorCode::LoginRequired, message)
     }
 }
 
 impl Renewable for StoredSession {
-    fn flights(&self) -> &Flights {
-        &self.flights
+    fn renewals(&self) -> &Renewals {
+        &self.renewals
     }
 
     fn context(&self) -> &Context {
@@ -298,12 +309,14 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| session_file::cannot("use", path, error.into()))?
+    done.map_err(|error| files::cannot("use", path, error.into()))?
 }
 
 /// Returns the storage that was asked for; by default the keyring where there is one.
 async fn usable_storage(asked: Option<Storage>, path: &Path) -> Result<Storage> {
     match asked {
+        #[cfg(not(feature = "keyring"))]
+        Some(Storage::Keyring) => Err(no_keyring()),
         Some(storage) => Ok(storage),
         #[cfg(feature = "keyring")]
         None if crate::keyring::read(path).await.is_ok() => Ok(Storage::Keyring),
@@ -322,7 +335,7 @@ fn same(one: &SecretString, other: &SecretString) -> bool {
 
 #[cfg(not(feature = "keyring"))]
 fn no_keyring() -> Error {
-    let message = "The refresh token is in the keyring of the operating system, which this program \
-                   cannot read. Log in again with the file storage.";
+    let message = "This program cannot use the keyring of the operating system. Log in with the \
+                   file storage.";
     Error::new(ErrorCode::StorageFailed, message)
 }

@@ -90,7 +90,7 @@ async fn logins_without_an_end_are_reported() {
     before_metadata(&other, login_here());
     before_metadata(&world.server, login_at(&world, &other));
     let (code, message) = error(token(&world.open().await).await);
-    assert_eq!(code, "lock_timeout");
+    assert_eq!(code, "login_required");
     assert!(message.contains("default.json"), "{message}");
     assert_eq!((world.server.refresh_tokens(), other.refresh_tokens()), (vec![], vec![]));
 }

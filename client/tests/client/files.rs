@@ -2,10 +2,15 @@
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
-use postern_client::{Context, Home, ProfileConfig, Session, TokenRequest};
+use postern_client::{
+    Context, ExposeSecret as _, Home, ProfileConfig, Session, Storage, TokenRequest,
+};
 use serde_json::json;
 
-use crate::{error, system::World};
+use crate::{
+    error,
+    system::{BEGINNING, World},
+};
 
 #[tokio::test]
 async fn without_a_file_a_login_is_required() {
@@ -35,6 +40,8 @@ async fn a_file_that_cannot_be_read_is_named() {
         (without("issuer"), "its member `issuer` is missing"),
         (whole.to_string().replace("\"refresh-1\"", "[\"refresh-1\"]"), "line 1"),
         (whole.to_string().replace("\"file\"", "\"cloud\""), "line 1"),
+        (whole.to_string().replace(&BEGINNING.to_string(), "\"now\""), "line 1"),
+        (whole.to_string().replace(&BEGINNING.to_string(), "1e15"), "line 1"),
     ] {
         std::fs::write(world.path(), &text).unwrap();
         let outcome = world.open().await.access_token(&TokenRequest::default()).await;
@@ -44,6 +51,79 @@ async fn a_file_that_cannot_be_read_is_named() {
         assert!(!message.contains("refresh-1"), "{message}");
         assert_eq!(std::fs::read_to_string(world.path()).unwrap(), text);
     }
+}
+
+/// Returns a session file without what other languages may leave out. The token is changed.
+fn shortest(world: &World, changes: serde_json::Value) -> serde_json::Value {
+    let mut token =
+        json!({"value": "access-1", "obtained_at": BEGINNING, "expires_at": BEGINNING + 3600});
+    for (name, value) in changes.as_object().unwrap() {
+        token[name] = value.clone();
+    }
+    json!({
+        "version": 1, "issuer": world.server.url, "client_id": "postern-cli",
+        "access_tokens": [token],
+    })
+}
+
+#[tokio::test]
+async fn absent_members_have_the_meaning_that_every_language_gives_them() {
+    for changes in [
+        json!({}),
+        json!({"token_type": null, "scope": null, "resource": null, "granted_scope": null}),
+        json!({"token_type": "bearer", "obtained_at": BEGINNING as f64 + 0.75}),
+        json!({"expires_at": BEGINNING as f64 + 3600.25}),
+    ] {
+        let world = World::new().await;
+        world.write_session(json!({}));
+        std::fs::write(world.path(), shortest(&world, changes).to_string()).unwrap();
+        let session = world.open().await;
+        let token = session.access_token(&TokenRequest::default()).await.unwrap();
+        assert_eq!((token.value.expose_secret(), &*token.token_type), ("access-1", "Bearer"));
+        assert_eq!(token.scope, None);
+        let status = session.status().await.unwrap().unwrap();
+        assert_eq!((status.storage, status.is_renewable), (Storage::File, false));
+    }
+}
+
+#[tokio::test]
+async fn null_and_nothing_are_no_tokens() {
+    for changes in [
+        json!({"access_tokens": null, "refresh_token": null}),
+        json!({"access_tokens": [], "refresh_token": ""}),
+        json!({"access_tokens": [], "refresh_token": null, "storage": null, "scope": null}),
+    ] {
+        let world = World::new().await;
+        world.write_session(changes);
+        let session = world.open().await;
+        let outcome = session.access_token(&TokenRequest::default()).await;
+        assert_eq!(error(outcome).0, "login_required");
+        assert_eq!(world.server.requests("/token").len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_needs_a_proof_is_not_used() {
+    let world = World::new().await;
+    let mut document = shortest(&world, json!({"token_type": "DPoP"}));
+    document["refresh_token"] = "refresh-1".into();
+    world.write_session(document);
+    world.server.issue("access-2", "refresh-2");
+    let token = world.open().await.access_token(&TokenRequest::default()).await.unwrap();
+    assert_eq!(token.value.expose_secret(), "access-2");
+}
+
+#[tokio::test]
+async fn unknown_members_of_a_token_are_kept() {
+    let world = World::new().await;
+    let added = json!({"added_later": [1], "resource": "https://api.example.com"});
+    let mut document = shortest(&world, added);
+    document["refresh_token"] = "refresh-1".into();
+    world.write_session(document);
+    world.server.issue("access-2", "refresh-2");
+    world.open().await.access_token(&TokenRequest::default()).await.unwrap();
+    let tokens = &world.read_session()["access_tokens"];
+    assert_eq!((&tokens[0]["added_later"], &tokens[1]["value"]), (&json!([1]), &json!("access-2")));
 }
 
 #[tokio::test]
@@ -199,7 +279,8 @@ async fn a_wrong_profile_is_refused() {
     for name in ["", "../x", "A", ".x", "a/b", &"x".repeat(65)] {
         world.system.set("POSTERN_PROFILE", name);
         let outcome = error(world.home.profile(&world.context, None));
-        assert_eq!(outcome.0, "invalid_request", "{name}");
+        assert_eq!(outcome.0, "session_invalid", "{name}");
+        assert!(outcome.1.contains(&format!("{name:?}")), "{outcome:?}");
     }
     std::fs::create_dir_all(world.home.folder()).unwrap();
     std::fs::write(world.home.folder().join("config.json"), "{").unwrap();

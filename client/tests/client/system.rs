@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -132,8 +134,9 @@ impl World {
         }
         let (path, text) = (self.path().to_owned(), session.to_string());
         move || {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            create_folder(path.parent().unwrap());
+            std::fs::write(&path, text).unwrap();
+            set_mode(&path, 0o600);
         }
     }
 
@@ -160,4 +163,14 @@ impl World {
     pub(crate) async fn open(&self) -> postern_client::Session {
         postern_client::Session::open(&self.context, &self.profile).await.unwrap()
     }
+}
+
+/// Creates a folder that only its owner can change, whatever the umask of the tests is.
+pub(crate) fn create_folder(folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    set_mode(folder, 0o700);
+}
+
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
