@@ -118,7 +118,7 @@ class Driver:
         for words in expect.get("says", []):
             assert self.text(words) in said, said
         if error or isinstance(outcome, str):
-            self.assert_secret_free(said)
+            self.assert_presentable(said)
         if isinstance(outcome, AccessToken):
             self.compare(outcome, expect)
             self.last = outcome.value
@@ -131,13 +131,15 @@ class Driver:
             for waited, (least, most) in zip(self.clock.waits, expect["waits"], strict=True):
                 assert least <= waited <= most, self.clock.waits
 
-    def assert_secret_free(self, text: str) -> None:
+    def assert_presentable(self, text: str) -> None:
+        """Asserts that a text has no secret, and nothing that controls a terminal."""
         ready = self.harness.ready
         secrets = [self.before.get("refresh_token"), ready["agent"]["secret"], ready["api_key"], self.last]
-        for entry in self.before.get("access_tokens", []):
-            secrets.append(entry.get("value"))
+        tokens = self.before.get("access_tokens", [])
+        secrets += [entry.get("value") for entry in tokens if isinstance(entry, dict)]
         for secret in secrets:
-            assert not secret or secret not in text
+            assert not isinstance(secret, str) or not secret or secret not in text
+        assert text.isprintable(), repr(text)
 
     def compare(self, token: AccessToken, expect: dict[str, Any]) -> None:
         match expect.get("token"):
@@ -239,6 +241,7 @@ class Driver:
         callback: dict[str, str | None] | None = None,
         stray: dict[str, str | None] | None = None,
         twice: bool = False,
+        issuer: str | None = None,
         **arguments: Any,
     ) -> Any:
         def browser(url: str) -> None:
@@ -250,7 +253,9 @@ class Driver:
 
         arguments = {"on_url": browser, "_runtime": self.runtime, **arguments}
         return self.after_login(
-            (login_with_browser_async if self.is_async else login_with_browser)(self.harness.issuer, **arguments)
+            (login_with_browser_async if self.is_async else login_with_browser)(
+                issuer or self.harness.issuer, **arguments
+            )
         )
 
     def after_login(self, login: Any) -> Any:

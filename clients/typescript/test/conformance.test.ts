@@ -35,6 +35,9 @@ let deployment: Awaited<ReturnType<typeof startDeployment>>;
 before(async () => { deployment = await startDeployment({ after: (end) => ends.push(end) }); });
 after(async () => { for (const end of ends.reverse()) await end(); });
 
+/** What controls a terminal. */
+const CONTROLS = /\p{Cc}/u;
+
 const load = (path: string) => JSON.parse(readFileSync(join(CONFORMANCE, path), "utf8"));
 
 /** One run of a case, with a clock and a home folder of its own. */
@@ -106,10 +109,10 @@ class Run {
 
   async #call(name: string, args: Record<string, unknown>, expected: Expected) {
     const stored = (() => { try { return this.#content; } catch { return undefined; } })();
-    const secrets: string[] = [
-      stored?.["refresh_token"], ...(stored?.["access_tokens"] ?? []).map((token: { value: string }) => token.value),
-      deployment.agent.secret, deployment.api_key, this.#last?.value,
-    ].filter(Boolean);
+    const tokens = [stored?.["access_tokens"] ?? []].flat();
+    const secrets = [
+      stored?.["refresh_token"], ...tokens.map(({ value }) => value), deployment.agent.secret, deployment.api_key, this.#last?.value,
+    ].filter((secret) => typeof secret === "string" && secret !== "");
     this.#waits = [];
     const before = this.#last;
     let result: unknown;
@@ -118,6 +121,7 @@ class Run {
     } catch (error) {
       if (!(error instanceof PosternError)) throw error;
       for (const secret of secrets) assert.ok(!String(error.stack).includes(secret), "an error shows a secret");
+      assert.doesNotMatch(error.message, CONTROLS);
       assert.equal(error.code, expected.error, error.message);
       for (const word of expected.says ?? []) assert.ok(error.message.includes(this.#filled(word)), `${error.message} does not say ${word}`);
       return this.#expectWaits(expected);
@@ -126,7 +130,8 @@ class Run {
     this.#expectWaits(expected);
     const { warning = "" } = result as { warning?: string };
     for (const secret of secrets) assert.ok(!warning.includes(secret), "a warning shows a secret");
-    await this.#expectResult(result, expected, before, stored?.["access_tokens"]?.[0]?.value);
+    assert.doesNotMatch(warning, CONTROLS);
+    await this.#expectResult(result, expected, before, tokens[0]?.value);
   }
 
   #filled(text: string) {
