@@ -47,6 +47,8 @@ export interface Principal {
   clientId?: string;
   orgId?: string;
   expiresAt?: Date;
+  /** The agent that acts for the user whom the caller is. */
+  actor?: string;
   kind?: string;
   /** What the credential is limited to, by kinds that the API defines. Undefined: not known. */
   resources?: Readonly<Record<string, readonly string[]>>;
@@ -71,6 +73,11 @@ function defined<T extends object>(members: { [K in keyof T]: T[K] | undefined }
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
+/** The last one who acts (RFC 8693 §4.1). */
+function actorOf(act: unknown): string | undefined {
+  return typeof act === "object" && act !== null && "sub" in act ? text(act.sub) : undefined;
+}
+
 const principalOf = (claims: JWTPayload | Active): Principal => ({
   userId: String(claims["sub"]),
   scopes: (text(claims["scope"]) ?? "").split(" ").filter(Boolean),
@@ -79,6 +86,7 @@ const principalOf = (claims: JWTPayload | Active): Principal => ({
     clientId: text(claims["client_id"]),
     orgId: text(claims["org_id"]),
     expiresAt: typeof claims["exp"] === "number" ? new Date(claims["exp"] * 1000) : undefined,
+    actor: actorOf(claims["act"]),
   }),
 });
 

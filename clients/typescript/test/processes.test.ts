@@ -72,3 +72,18 @@ test(`${PROCESSES} processes × ${RENEWALS} renewals, killed and with lost answe
   // The first token was not renewed by a worker. A killed worker can have stored a token that it did not print.
   assert.ok(rotations >= seen.size - 1 && rotations <= seen.size + kills, `${rotations} rotations, ${seen.size} tokens, ${kills} kills`);
 });
+
+test("without the lock, processes end the session", { timeout: 60_000 }, async (t) => {
+  const deployment = await startDeployment({ after: (end) => t.after(end) }, ["--refresh-grace", "0"]);
+  const home = folder({ after: (end) => t.after(end) });
+  await deployment.order({ reset: true, session: { home } });
+  const lines: string[] = [];
+  await Promise.all(Array.from({ length: 4 }, async () => {
+    const env = { ...process.env, WITHOUT_LOCK: "1" };
+    const child = spawn(process.execPath, [join(import.meta.dirname, "worker.js"), home, "50"], { stdio: ["ignore", "pipe", "inherit"], env });
+    createInterface(child.stdout).on("line", (line) => lines.push(line));
+    await once(child, "close");
+  }));
+  assert.ok(lines.includes("error login_required"), lines.join(" "));
+  assert.ok(((await deployment.state()).events["refresh_reused"] ?? 0) > 0);
+});

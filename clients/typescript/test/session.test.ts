@@ -153,7 +153,7 @@ test("a lock that is not released is named", async (t) => {
   assert.equal(await refreshes(), 0);
 });
 
-test("a folder that cannot be written is named", async (t) => {
+test("a lock or a folder that cannot be created is named", async (t) => {
   const { session, home } = await stored(t, { expired: true });
   mkdirSync(join(home, "sessions", "default.lock"));
   await assert.rejects(session.accessToken(), { code: "storage_failed", message: /default\.lock/ });

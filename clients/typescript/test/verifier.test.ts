@@ -159,6 +159,19 @@ test("what an introspection says is only accepted for this API and of this issue
   assert.deepEqual(own.seen.at(-1)?.form, { token: "opaque", resource: AUDIENCE });
 });
 
+test("the actor is the agent that acts for the user", async (t) => {
+  const active = { active: true, sub: "usr_1", token_type: "Bearer" };
+  const acts: [unknown, string | undefined][] = [
+    [{ sub: "agt_2", act: { sub: "agt_1" } }, "agt_2"], [{ sub: 1 }, undefined], [{}, undefined], ["agt_1", undefined], [null, undefined],
+  ];
+  for (const [act, expected] of acts) {
+    const { sign, first, verifier } = await api(t, { "/introspect": () => ({ body: { ...active, act } }) }, { introspection: { clientSecret: "s" } });
+    for (const token of [await sign(first, { act }), "opaque"]) {
+      assert.equal((await verifier.verify({ authorization: `Bearer ${token}` })).actor, expected, JSON.stringify(act));
+    }
+  }
+});
+
 test("options with which every credential would be refused are errors", () => {
   const good = { issuer: "https://auth.example.com", audience: AUDIENCE };
   assert.ok(new Verifier({ ...good, algorithms: ["ES256", "RS256"] }));

@@ -1,5 +1,5 @@
 // One of the processes that share a session: worker.js HOME COUNT. Renews again and again, and prints the digest of each token that it gets.
-// WITHOUT_LOCK shows what the lock is for.
+// With WITHOUT_LOCK it does not take the lock.
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { Session } from "../src/index.js";
