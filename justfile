@@ -21,6 +21,8 @@ sessions:
 # Let a process call an API for an hour, 50 times a second, with tokens that live for 30 seconds; the clock is not real
 hour:
     POSTERN_TEST_REQUESTS_PER_SECOND=50 cargo test -p postern-client --test client -- hour::
+    cd clients/typescript && npm ci --ignore-scripts && npx tsc -p tsconfig.test.json
+    cd clients/typescript && POSTERN_TEST_REQUESTS_PER_SECOND=50 node --test build/test/hour.test.js
 
 # Format the code
 format:
