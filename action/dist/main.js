@@ -1094,12 +1094,15 @@ async function withSignals(signals, task) {
 // ../clients/typescript/src/http.ts
 var THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"];
 function secureUrl(text) {
-  if (!URL.canParse(text)) throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
+  if (!URL.canParse(text))
+    throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
   const url = new URL(text);
   const isSecure = url.protocol === "https:" || url.protocol === "http:" && THIS_MACHINE.includes(url.hostname);
   if (isSecure) return url;
   const shown2 = `${url.protocol}//${url.host}`;
-  throw new InsecureIssuer(`${shown2} is not encrypted: use https. Only this machine can be called by http, as localhost, 127.0.0.1 or [::1].`);
+  throw new InsecureIssuer(
+    `${shown2} is not encrypted: use https. Only this machine can be called by http, as localhost, 127.0.0.1 or [::1].`
+  );
 }
 var shown = (url) => url.split(/[?#]/, 1)[0] ?? "";
 async function bodyOf(response, url) {
@@ -1107,7 +1110,8 @@ async function bodyOf(response, url) {
   let length = 0;
   for await (const chunk of response.body ?? []) {
     length += chunk.length;
-    if (length > LONGEST_BODY) throw new InvalidResponse(`${shown(url)} sent more than 1 MiB. Check the URL of the issuer.`);
+    if (length > LONGEST_BODY)
+      throw new InvalidResponse(`${shown(url)} sent more than 1 MiB. Check the URL of the issuer.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -1115,11 +1119,17 @@ async function bodyOf(response, url) {
 async function attempt(runtime, url, init) {
   const headers = new Headers(init.headers);
   headers.set("user-agent", USER_AGENT2);
-  return withSignals([runtime.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []], async (signal2) => {
-    const response = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: signal2 });
-    const body = await bodyOf(response, url);
-    return new Response(body.length === 0 ? null : body, { status: response.status, headers: response.headers });
-  });
+  return withSignals(
+    [runtime.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []],
+    async (signal2) => {
+      const response = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: signal2 });
+      const body = await bodyOf(response, url);
+      return new Response(body.length === 0 ? null : body, {
+        status: response.status,
+        headers: response.headers
+      });
+    }
+  );
 }
 function retryAfter(response, wait2, attempts) {
   if (response.status >= 500) return attempts === "unsent" ? void 0 : wait2;
@@ -1131,7 +1141,14 @@ function problemOf(response) {
   const asked = response.headers.get("retry-after");
   return `it answered 429 (too many requests)${asked === null ? "" : `, and to try again in ${asked} s`}`;
 }
-var NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
+var NOT_CONNECTED = [
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT"
+];
 function isUnsent(error2) {
   const cause = error2 instanceof Error ? error2.cause : void 0;
   return NOT_CONNECTED.includes(cause?.code ?? cause?.errors?.[0]?.code ?? "");
@@ -1146,7 +1163,10 @@ async function outcomeOf(runtime, url, init, attempts, wait2) {
     if (error2 instanceof PosternError) throw error2;
     const isFinal = attempts === "unsent" && !isUnsent(error2);
     const isLate = error2 instanceof Error && error2.name === "TimeoutError";
-    return { problem: isLate ? "it did not answer in time" : reason(error2), pause: isFinal ? void 0 : wait2 };
+    return {
+      problem: isLate ? "it did not answer in time" : reason(error2),
+      pause: isFinal ? void 0 : wait2
+    };
   }
 }
 async function send(runtime, url, init, attempts = "several", began = () => {
@@ -1169,8 +1189,11 @@ async function send(runtime, url, init, attempts = "several", began = () => {
 var unavailable = (url, problem) => new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
 async function jsonObject(response, url) {
   const value = await response.json().catch(() => void 0);
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new InvalidResponse(`${shown(url)} did not answer with a JSON object (status ${response.status}). Check the URL of the issuer.`);
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value;
+  throw new InvalidResponse(
+    `${shown(url)} did not answer with a JSON object (status ${response.status}). Check the URL of the issuer.`
+  );
 }
 
 // ../clients/typescript/src/discovery.ts
@@ -1190,21 +1213,35 @@ function issuerUrl(issuer) {
 var isMissing = ({ status }) => status === 404 || status === 405;
 async function discover(runtime, issuer, attempts, signal2) {
   for (const address of metadataUrls(issuerUrl(issuer))) {
-    const response = await send(runtime, address, { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } }, attempts);
+    const response = await send(
+      runtime,
+      address,
+      { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } },
+      attempts
+    );
     if (isMissing(response)) continue;
-    if (response.status !== 200) throw new InvalidResponse(`${address} answered ${response.status}. Check the URL of the issuer.`);
+    if (response.status !== 200)
+      throw new InvalidResponse(
+        `${address} answered ${response.status}. Check the URL of the issuer.`
+      );
     const metadata = await jsonObject(response, address);
     if (metadata["issuer"] !== issuer) {
-      throw new InvalidResponse(`${address} is about another issuer than ${issuer}. Write the issuer exactly as the server does.`);
+      throw new InvalidResponse(
+        `${address} is about another issuer than ${issuer}. Write the issuer exactly as the server does.`
+      );
     }
-    if (typeof metadata["token_endpoint"] !== "string") throw new InvalidResponse(`${address} names no token_endpoint. Check the URL of the issuer.`);
+    if (typeof metadata["token_endpoint"] !== "string")
+      throw new InvalidResponse(`${address} names no token_endpoint. Check the URL of the issuer.`);
     return metadata;
   }
-  throw new InvalidResponse(`${issuer} has no metadata of an authorization server. Check the URL of the issuer.`);
+  throw new InvalidResponse(
+    `${issuer} has no metadata of an authorization server. Check the URL of the issuer.`
+  );
 }
 function endpoint(server, name) {
   const url = server[name];
-  if (typeof url !== "string") throw new InvalidResponse(`${server.issuer} has no ${name}: it does not support this.`);
+  if (typeof url !== "string")
+    throw new InvalidResponse(`${server.issuer} has no ${name}: it does not support this.`);
   secureUrl(url);
   return url;
 }
@@ -1233,12 +1270,19 @@ var Cached = class {
   #value;
   #failure;
   #fetching = new Shared();
-  /** Returns what is cached, if it is not older than `age`; else what `fetch` returns, to all who ask meanwhile. */
+  /**
+   * Returns what is cached, if it is not older than `age`; else what `fetch` returns, to all who
+   * ask meanwhile.
+   */
   async get(fetch2, age = this.ages.value) {
     const now = this.elapsed();
     if (this.#value && now - this.#value.at < age) return this.#value.value;
     if (this.#failure && now - this.#failure.at < this.ages.failure) throw this.#failure.error;
-    return this.#fetching.run("", () => true, () => this.#fetched(fetch2));
+    return this.#fetching.run(
+      "",
+      () => true,
+      () => this.#fetched(fetch2)
+    );
   }
   async #fetched(fetch2) {
     const at = this.elapsed();
@@ -1286,19 +1330,27 @@ function printable(text) {
   return words.map((word) => word.length > LONGEST_WORD ? "…" : word).join(" ").slice(0, LONGEST_TEXT);
 }
 var oauthError = (error2, description) => new OAuthError(printable(error2), printable(description));
-var present = (parameters) => Object.fromEntries(Object.entries(parameters).filter((pair) => pair[1] !== void 0));
+var present = (parameters) => Object.fromEntries(
+  Object.entries(parameters).filter((pair) => pair[1] !== void 0)
+);
 var Server = class {
   issuer;
   runtime;
   #client;
   #metadata;
   #attempts;
-  /** With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from memory. */
+  /**
+   * With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from
+   * memory.
+   */
   constructor(runtime, issuer, client, failureAge) {
     this.runtime = runtime;
     this.issuer = issuer;
     this.#client = client;
-    this.#metadata = new Cached(() => runtime.elapsed(), { value: METADATA_AGE, failure: failureAge ?? 0 });
+    this.#metadata = new Cached(() => runtime.elapsed(), {
+      value: METADATA_AGE,
+      failure: failureAge ?? 0
+    });
     this.#attempts = failureAge === void 0 ? "several" : "once";
   }
   get clientId() {
@@ -1337,7 +1389,18 @@ var Server = class {
    * @throws {ServerUnavailable} There was none.
    */
   async grant(type, parameters, attempts = "several", signal2) {
-    return this.tokens(attempts, signal2, (server, options) => genericTokenEndpointRequest(server, this.client, this.authentication(server), type, present(parameters), options));
+    return this.tokens(
+      attempts,
+      signal2,
+      (server, options) => genericTokenEndpointRequest(
+        server,
+        this.client,
+        this.authentication(server),
+        type,
+        present(parameters),
+        options
+      )
+    );
   }
   /** Asks what a credential is (RFC 7662). An API key can authenticate in place of the client. */
   async introspect(token, resource, apiKey) {
@@ -1346,7 +1409,13 @@ var Server = class {
     const authentication = apiKey === void 0 ? this.authentication(server) : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
     return understood(this.issuer, async () => {
       const options = { ...this.options("once"), additionalParameters: { resource } };
-      const answer = await introspectionRequest(server, this.client, authentication, token, options);
+      const answer = await introspectionRequest(
+        server,
+        this.client,
+        authentication,
+        token,
+        options
+      );
       return processIntrospectionResponse(server, this.client, answer);
     });
   }
@@ -1355,7 +1424,13 @@ var Server = class {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
-      const answer = await revocationRequest(server, this.client, this.authentication(server), token, this.options("several"));
+      const answer = await revocationRequest(
+        server,
+        this.client,
+        this.authentication(server),
+        token,
+        this.options("several")
+      );
       await processRevocationResponse(answer);
     });
   }
@@ -1366,9 +1441,18 @@ var Server = class {
     const options = this.options(attempts, signal2, () => {
       obtainedAt = this.runtime.now();
     });
-    const body = await understood(this.issuer, async () => processGenericTokenEndpointResponse(server, this.client, await request(server, options)));
+    const body = await understood(
+      this.issuer,
+      async () => processGenericTokenEndpointResponse(
+        server,
+        this.client,
+        await request(server, options)
+      )
+    );
     if (body.token_type !== "bearer") {
-      throw new InvalidResponse(`${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`);
+      throw new InvalidResponse(
+        `${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`
+      );
     }
     return {
       accessToken: body.access_token,
@@ -1385,7 +1469,8 @@ async function understood(issuer, read) {
     return await read();
   } catch (error2) {
     if (error2 instanceof PosternError || error2 instanceof OAuthError) throw error2;
-    if (error2 instanceof ResponseBodyError) throw oauthError(error2.error, error2.error_description);
+    if (error2 instanceof ResponseBodyError)
+      throw oauthError(error2.error, error2.error_description);
     if (error2 instanceof WWWAuthenticateChallengeError) {
       const body = await error2.response.json().catch(() => ({}));
       throw oauthError(body["error"] ?? "invalid_client", body["error_description"]);
@@ -1393,7 +1478,9 @@ async function understood(issuer, read) {
     const { cause } = error2;
     const status = cause instanceof Response ? `, status ${cause.status}` : "";
     const said = `${error2 instanceof Error ? error2.message : "unknown"}${status}`;
-    throw new InvalidResponse(`${issuer} did not answer as an authorization server does (${said}). Check the URL of the issuer.`);
+    throw new InvalidResponse(
+      `${issuer} did not answer as an authorization server does (${said}). Check the URL of the issuer.`
+    );
   }
 }
 
@@ -1401,22 +1488,31 @@ async function understood(issuer, read) {
 var github = async (runtime, audience) => {
   const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = runtime.env;
   if (!url || !token) {
-    throw new WorkloadTokenUnavailable("The job cannot request a token: set permissions: id-token: write for it. Outside GitHub Actions there is none.");
+    throw new WorkloadTokenUnavailable(
+      "The job cannot request a token: set permissions: id-token: write for it. Outside GitHub Actions there is none."
+    );
   }
   const address = new URL(url);
   address.searchParams.set("audience", audience);
-  const answer = await send(runtime, address.href, { headers: { authorization: `Bearer ${token}`, accept: "application/json" } });
+  const answer = await send(runtime, address.href, {
+    headers: { authorization: `Bearer ${token}`, accept: "application/json" }
+  });
   if (answer.status !== 200) {
-    throw new WorkloadTokenUnavailable(`GitHub answered ${answer.status} to the request for a token. Check that the job has permissions: id-token: write.`);
+    throw new WorkloadTokenUnavailable(
+      `GitHub answered ${answer.status} to the request for a token. Check that the job has permissions: id-token: write.`
+    );
   }
   const { value } = await jsonObject(answer, address.href);
-  if (typeof value !== "string" || value === "") throw new WorkloadTokenUnavailable("GitHub gave no token. Run the job again.");
+  if (typeof value !== "string" || value === "")
+    throw new WorkloadTokenUnavailable("GitHub gave no token. Run the job again.");
   return value;
 };
 var gitlab = async ({ env }, audience, { tokenVariable = "POSTERN_ID_TOKEN" }) => {
   const token = env[tokenVariable];
   if (token) return token;
-  throw new WorkloadTokenUnavailable(`The variable ${tokenVariable} is not set. Add to the job: id_tokens: {${tokenVariable}: {aud: "${audience}"}}.`);
+  throw new WorkloadTokenUnavailable(
+    `The variable ${tokenVariable} is not set. Add to the job: id_tokens: {${tokenVariable}: {aud: "${audience}"}}.`
+  );
 };
 async function fromFile(path, hint) {
   let text;
@@ -1428,20 +1524,33 @@ async function fromFile(path, hint) {
   if (text === "") throw new WorkloadTokenUnavailable(`${path} is empty. ${hint}`);
   return text;
 }
-var kubernetes = (_, audience, { tokenFile = "/var/run/secrets/tokens/postern" }) => fromFile(tokenFile, `Mount a projected serviceAccountToken there, with the audience ${audience}.`);
+var kubernetes = (_, audience, { tokenFile = "/var/run/secrets/tokens/postern" }) => fromFile(
+  tokenFile,
+  `Mount a projected serviceAccountToken there, with the audience ${audience}.`
+);
 var file = (_, __, { tokenFile = "" }) => fromFile(tokenFile, "Write the token of the workload to it.");
 var aws = async (_, audience) => {
   const sts = await import("@aws-sdk/client-sts").catch(() => {
-    throw new WorkloadTokenUnavailable("The package @aws-sdk/client-sts is not installed. Run npm install @aws-sdk/client-sts.");
+    throw new WorkloadTokenUnavailable(
+      "The package @aws-sdk/client-sts is not installed. Run npm install @aws-sdk/client-sts."
+    );
   });
   try {
-    const request = new sts.GetWebIdentityTokenCommand({ Audience: [audience], SigningAlgorithm: "ES384", DurationSeconds: 300 });
+    const request = new sts.GetWebIdentityTokenCommand({
+      Audience: [audience],
+      SigningAlgorithm: "ES384",
+      DurationSeconds: 300
+    });
     const { WebIdentityToken: token } = await new sts.STSClient({}).send(request);
     if (token) return token;
   } catch (error2) {
-    throw new WorkloadTokenUnavailable(`AWS gave no token: ${reason(error2)}. Allow the role sts:GetWebIdentityToken, and enable outbound web identity federation.`);
+    throw new WorkloadTokenUnavailable(
+      `AWS gave no token: ${reason(error2)}. Allow the role sts:GetWebIdentityToken, and enable outbound web identity federation.`
+    );
   }
-  throw new WorkloadTokenUnavailable("AWS gave no token. Enable outbound web identity federation in the account.");
+  throw new WorkloadTokenUnavailable(
+    "AWS gave no token. Enable outbound web identity federation in the account."
+  );
 };
 var SOURCES = { aws, file, github, gitlab, kubernetes };
 var KEPT = ["file", "gitlab", "kubernetes"];
@@ -1453,8 +1562,10 @@ var Workload = class {
   #used;
   #last = Promise.resolve();
   constructor(options) {
-    if (!Object.hasOwn(SOURCES, options.from)) throw new TypeError(`from must be one of ${Object.keys(SOURCES).join(", ")}.`);
-    if (options.from === "file" && !options.tokenFile) throw new TypeError("The source file needs a tokenFile.");
+    if (!Object.hasOwn(SOURCES, options.from))
+      throw new TypeError(`from must be one of ${Object.keys(SOURCES).join(", ")}.`);
+    if (options.from === "file" && !options.tokenFile)
+      throw new TypeError("The source file needs a tokenFile.");
     this.#options = options;
   }
   /**
@@ -1480,7 +1591,12 @@ var Workload = class {
         this.#used = digestOf(assertion);
         return tokens;
       } catch (error2) {
-        if (error2 instanceof OAuthError) throw refusal(server.issuer, error2, lost?.assertion === assertion ? lost.outage : void 0);
+        if (error2 instanceof OAuthError)
+          throw refusal(
+            server.issuer,
+            error2,
+            lost?.assertion === assertion ? lost.outage : void 0
+          );
         const wait2 = WAITS[count];
         if (!(error2 instanceof ServerUnavailable) || wait2 === void 0) throw error2;
         lost = { assertion, outage: error2 };
@@ -1493,25 +1609,43 @@ var Workload = class {
     const token = await SOURCES[from](runtime, audience, this.#options);
     if (digestOf(token) !== this.#used) return token;
     const where = from === "gitlab" ? "A job of GitLab that needs more has a second entry of id_tokens" : "Wait until its file has another one";
-    throw new WorkloadTokenUnavailable(`The token of the workload has been exchanged, which works once. ${where}.`);
+    throw new WorkloadTokenUnavailable(
+      `The token of the workload has been exchanged, which works once. ${where}.`
+    );
   }
 };
 function refusal(issuer, error2, outage) {
   if (error2.error !== "invalid_grant") return errorOf(issuer, error2);
-  if (outage) return new ServerUnavailable(`${outage.message} The token of the workload may have been used by that request: get another one.`);
-  return new AccessDenied(`${issuer} did not accept the token of the workload. ${error2.description}`);
+  if (outage)
+    return new ServerUnavailable(
+      `${outage.message} The token of the workload may have been used by that request: get another one.`
+    );
+  return new AccessDenied(
+    `${issuer} did not accept the token of the workload. ${error2.description}`
+  );
 }
 
 // src/inputs.ts
 var optional = (name) => getInput(name) || void 0;
 function readInputs() {
   const issuer = optional("issuer");
-  if (issuer === void 0) throw new Error("The input issuer is missing: set it to the URL of the deployment, such as https://auth.example.com.");
+  if (issuer === void 0)
+    throw new Error(
+      "The input issuer is missing: set it to the URL of the deployment, such as https://auth.example.com."
+    );
   const variable = optional("variable");
   if (variable !== void 0 && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable)) {
-    throw new Error(`The input variable is "${variable}", which is not the name of an environment variable: write a name such as ORDERS_TOKEN.`);
+    throw new Error(
+      `The input variable is "${variable}", which is not the name of an environment variable: write a name such as ORDERS_TOKEN.`
+    );
   }
-  return { issuer, audience: optional("audience") ?? issuer, resource: optional("resource"), scope: optional("scope"), variable };
+  return {
+    issuer,
+    audience: optional("audience") ?? issuer,
+    resource: optional("resource"),
+    scope: optional("scope"),
+    variable
+  };
 }
 
 // src/main.ts

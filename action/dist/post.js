@@ -1024,12 +1024,15 @@ async function withSignals(signals, task) {
 // ../clients/typescript/src/http.ts
 var THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"];
 function secureUrl(text) {
-  if (!URL.canParse(text)) throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
+  if (!URL.canParse(text))
+    throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
   const url = new URL(text);
   const isSecure = url.protocol === "https:" || url.protocol === "http:" && THIS_MACHINE.includes(url.hostname);
   if (isSecure) return url;
   const shown2 = `${url.protocol}//${url.host}`;
-  throw new InsecureIssuer(`${shown2} is not encrypted: use https. Only this machine can be called by http, as localhost, 127.0.0.1 or [::1].`);
+  throw new InsecureIssuer(
+    `${shown2} is not encrypted: use https. Only this machine can be called by http, as localhost, 127.0.0.1 or [::1].`
+  );
 }
 var shown = (url) => url.split(/[?#]/, 1)[0] ?? "";
 async function bodyOf(response, url) {
@@ -1037,7 +1040,8 @@ async function bodyOf(response, url) {
   let length = 0;
   for await (const chunk of response.body ?? []) {
     length += chunk.length;
-    if (length > LONGEST_BODY) throw new InvalidResponse(`${shown(url)} sent more than 1 MiB. Check the URL of the issuer.`);
+    if (length > LONGEST_BODY)
+      throw new InvalidResponse(`${shown(url)} sent more than 1 MiB. Check the URL of the issuer.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -1045,11 +1049,17 @@ async function bodyOf(response, url) {
 async function attempt(runtime, url, init) {
   const headers = new Headers(init.headers);
   headers.set("user-agent", USER_AGENT2);
-  return withSignals([runtime.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []], async (signal2) => {
-    const response = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: signal2 });
-    const body = await bodyOf(response, url);
-    return new Response(body.length === 0 ? null : body, { status: response.status, headers: response.headers });
-  });
+  return withSignals(
+    [runtime.timeout(ATTEMPT_TIMEOUT), ...init.signal ? [init.signal] : []],
+    async (signal2) => {
+      const response = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal: signal2 });
+      const body = await bodyOf(response, url);
+      return new Response(body.length === 0 ? null : body, {
+        status: response.status,
+        headers: response.headers
+      });
+    }
+  );
 }
 function retryAfter(response, wait2, attempts) {
   if (response.status >= 500) return attempts === "unsent" ? void 0 : wait2;
@@ -1061,7 +1071,14 @@ function problemOf(response) {
   const asked = response.headers.get("retry-after");
   return `it answered 429 (too many requests)${asked === null ? "" : `, and to try again in ${asked} s`}`;
 }
-var NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
+var NOT_CONNECTED = [
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT"
+];
 function isUnsent(error) {
   const cause = error instanceof Error ? error.cause : void 0;
   return NOT_CONNECTED.includes(cause?.code ?? cause?.errors?.[0]?.code ?? "");
@@ -1076,7 +1093,10 @@ async function outcomeOf(runtime, url, init, attempts, wait2) {
     if (error instanceof PosternError) throw error;
     const isFinal = attempts === "unsent" && !isUnsent(error);
     const isLate = error instanceof Error && error.name === "TimeoutError";
-    return { problem: isLate ? "it did not answer in time" : reason(error), pause: isFinal ? void 0 : wait2 };
+    return {
+      problem: isLate ? "it did not answer in time" : reason(error),
+      pause: isFinal ? void 0 : wait2
+    };
   }
 }
 async function send(runtime, url, init, attempts = "several", began = () => {
@@ -1099,8 +1119,11 @@ async function send(runtime, url, init, attempts = "several", began = () => {
 var unavailable = (url, problem) => new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
 async function jsonObject(response, url) {
   const value = await response.json().catch(() => void 0);
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  throw new InvalidResponse(`${shown(url)} did not answer with a JSON object (status ${response.status}). Check the URL of the issuer.`);
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value;
+  throw new InvalidResponse(
+    `${shown(url)} did not answer with a JSON object (status ${response.status}). Check the URL of the issuer.`
+  );
 }
 
 // ../clients/typescript/src/discovery.ts
@@ -1120,21 +1143,35 @@ function issuerUrl(issuer2) {
 var isMissing = ({ status }) => status === 404 || status === 405;
 async function discover(runtime, issuer2, attempts, signal2) {
   for (const address of metadataUrls(issuerUrl(issuer2))) {
-    const response = await send(runtime, address, { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } }, attempts);
+    const response = await send(
+      runtime,
+      address,
+      { headers: { accept: "application/json" }, ...signal2 && { signal: signal2 } },
+      attempts
+    );
     if (isMissing(response)) continue;
-    if (response.status !== 200) throw new InvalidResponse(`${address} answered ${response.status}. Check the URL of the issuer.`);
+    if (response.status !== 200)
+      throw new InvalidResponse(
+        `${address} answered ${response.status}. Check the URL of the issuer.`
+      );
     const metadata = await jsonObject(response, address);
     if (metadata["issuer"] !== issuer2) {
-      throw new InvalidResponse(`${address} is about another issuer than ${issuer2}. Write the issuer exactly as the server does.`);
+      throw new InvalidResponse(
+        `${address} is about another issuer than ${issuer2}. Write the issuer exactly as the server does.`
+      );
     }
-    if (typeof metadata["token_endpoint"] !== "string") throw new InvalidResponse(`${address} names no token_endpoint. Check the URL of the issuer.`);
+    if (typeof metadata["token_endpoint"] !== "string")
+      throw new InvalidResponse(`${address} names no token_endpoint. Check the URL of the issuer.`);
     return metadata;
   }
-  throw new InvalidResponse(`${issuer2} has no metadata of an authorization server. Check the URL of the issuer.`);
+  throw new InvalidResponse(
+    `${issuer2} has no metadata of an authorization server. Check the URL of the issuer.`
+  );
 }
 function endpoint(server, name) {
   const url = server[name];
-  if (typeof url !== "string") throw new InvalidResponse(`${server.issuer} has no ${name}: it does not support this.`);
+  if (typeof url !== "string")
+    throw new InvalidResponse(`${server.issuer} has no ${name}: it does not support this.`);
   secureUrl(url);
   return url;
 }
@@ -1163,12 +1200,19 @@ var Cached = class {
   #value;
   #failure;
   #fetching = new Shared();
-  /** Returns what is cached, if it is not older than `age`; else what `fetch` returns, to all who ask meanwhile. */
+  /**
+   * Returns what is cached, if it is not older than `age`; else what `fetch` returns, to all who
+   * ask meanwhile.
+   */
   async get(fetch2, age = this.ages.value) {
     const now = this.elapsed();
     if (this.#value && now - this.#value.at < age) return this.#value.value;
     if (this.#failure && now - this.#failure.at < this.ages.failure) throw this.#failure.error;
-    return this.#fetching.run("", () => true, () => this.#fetched(fetch2));
+    return this.#fetching.run(
+      "",
+      () => true,
+      () => this.#fetched(fetch2)
+    );
   }
   async #fetched(fetch2) {
     const at = this.elapsed();
@@ -1216,19 +1260,27 @@ function printable(text) {
   return words.map((word) => word.length > LONGEST_WORD ? "…" : word).join(" ").slice(0, LONGEST_TEXT);
 }
 var oauthError = (error, description) => new OAuthError(printable(error), printable(description));
-var present = (parameters) => Object.fromEntries(Object.entries(parameters).filter((pair) => pair[1] !== void 0));
+var present = (parameters) => Object.fromEntries(
+  Object.entries(parameters).filter((pair) => pair[1] !== void 0)
+);
 var Server = class {
   issuer;
   runtime;
   #client;
   #metadata;
   #attempts;
-  /** With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from memory. */
+  /**
+   * With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from
+   * memory.
+   */
   constructor(runtime, issuer2, client, failureAge) {
     this.runtime = runtime;
     this.issuer = issuer2;
     this.#client = client;
-    this.#metadata = new Cached(() => runtime.elapsed(), { value: METADATA_AGE, failure: failureAge ?? 0 });
+    this.#metadata = new Cached(() => runtime.elapsed(), {
+      value: METADATA_AGE,
+      failure: failureAge ?? 0
+    });
     this.#attempts = failureAge === void 0 ? "several" : "once";
   }
   get clientId() {
@@ -1267,7 +1319,18 @@ var Server = class {
    * @throws {ServerUnavailable} There was none.
    */
   async grant(type, parameters, attempts = "several", signal2) {
-    return this.tokens(attempts, signal2, (server, options) => genericTokenEndpointRequest(server, this.client, this.authentication(server), type, present(parameters), options));
+    return this.tokens(
+      attempts,
+      signal2,
+      (server, options) => genericTokenEndpointRequest(
+        server,
+        this.client,
+        this.authentication(server),
+        type,
+        present(parameters),
+        options
+      )
+    );
   }
   /** Asks what a credential is (RFC 7662). An API key can authenticate in place of the client. */
   async introspect(token2, resource, apiKey) {
@@ -1276,7 +1339,13 @@ var Server = class {
     const authentication = apiKey === void 0 ? this.authentication(server) : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
     return understood(this.issuer, async () => {
       const options = { ...this.options("once"), additionalParameters: { resource } };
-      const answer = await introspectionRequest(server, this.client, authentication, token2, options);
+      const answer = await introspectionRequest(
+        server,
+        this.client,
+        authentication,
+        token2,
+        options
+      );
       return processIntrospectionResponse(server, this.client, answer);
     });
   }
@@ -1285,7 +1354,13 @@ var Server = class {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
-      const answer = await revocationRequest(server, this.client, this.authentication(server), token2, this.options("several"));
+      const answer = await revocationRequest(
+        server,
+        this.client,
+        this.authentication(server),
+        token2,
+        this.options("several")
+      );
       await processRevocationResponse(answer);
     });
   }
@@ -1296,9 +1371,18 @@ var Server = class {
     const options = this.options(attempts, signal2, () => {
       obtainedAt = this.runtime.now();
     });
-    const body = await understood(this.issuer, async () => processGenericTokenEndpointResponse(server, this.client, await request(server, options)));
+    const body = await understood(
+      this.issuer,
+      async () => processGenericTokenEndpointResponse(
+        server,
+        this.client,
+        await request(server, options)
+      )
+    );
     if (body.token_type !== "bearer") {
-      throw new InvalidResponse(`${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`);
+      throw new InvalidResponse(
+        `${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`
+      );
     }
     return {
       accessToken: body.access_token,
@@ -1315,7 +1399,8 @@ async function understood(issuer2, read) {
     return await read();
   } catch (error) {
     if (error instanceof PosternError || error instanceof OAuthError) throw error;
-    if (error instanceof ResponseBodyError) throw oauthError(error.error, error.error_description);
+    if (error instanceof ResponseBodyError)
+      throw oauthError(error.error, error.error_description);
     if (error instanceof WWWAuthenticateChallengeError) {
       const body = await error.response.json().catch(() => ({}));
       throw oauthError(body["error"] ?? "invalid_client", body["error_description"]);
@@ -1323,12 +1408,16 @@ async function understood(issuer2, read) {
     const { cause } = error;
     const status = cause instanceof Response ? `, status ${cause.status}` : "";
     const said = `${error instanceof Error ? error.message : "unknown"}${status}`;
-    throw new InvalidResponse(`${issuer2} did not answer as an authorization server does (${said}). Check the URL of the issuer.`);
+    throw new InvalidResponse(
+      `${issuer2} did not answer as an authorization server does (${said}). Check the URL of the issuer.`
+    );
   }
 }
 
 // src/post.ts
-var [issuer, token, expiresAt] = ["issuer", "token", "expires-at"].map((name) => getState(name));
+var [issuer, token, expiresAt] = ["issuer", "token", "expires-at"].map(
+  (name) => getState(name)
+);
 if (token !== "") {
   try {
     await new Server(runtimeWith(), issuer, { clientId: void 0 }).revoke(token);

@@ -15,10 +15,21 @@ const optional = (name: string) => core.getInput(name) || undefined;
 /** Reads and checks the inputs. Fails with a sentence that names the one to correct. */
 export function readInputs(): Inputs {
   const issuer = optional("issuer");
-  if (issuer === undefined) throw new Error("The input issuer is missing: set it to the URL of the deployment, such as https://auth.example.com.");
+  if (issuer === undefined)
+    throw new Error(
+      "The input issuer is missing: set it to the URL of the deployment, such as https://auth.example.com.",
+    );
   const variable = optional("variable");
   if (variable !== undefined && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable)) {
-    throw new Error(`The input variable is "${variable}", which is not the name of an environment variable: write a name such as ORDERS_TOKEN.`);
+    throw new Error(
+      `The input variable is "${variable}", which is not the name of an environment variable: write a name such as ORDERS_TOKEN.`,
+    );
   }
-  return { issuer, audience: optional("audience") ?? issuer, resource: optional("resource"), scope: optional("scope"), variable };
+  return {
+    issuer,
+    audience: optional("audience") ?? issuer,
+    resource: optional("resource"),
+    scope: optional("scope"),
+    variable,
+  };
 }

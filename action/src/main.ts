@@ -9,8 +9,13 @@ import { readInputs } from "./inputs.js";
 async function run(): Promise<void> {
   const { issuer, audience, resource, scope, variable } = readInputs();
   const server = new Server(runtimeWith(), issuer, { clientId: undefined });
-  const { accessToken, obtainedAt, lifetime } = await new Workload({ from: "github", audience }).exchange(server, { resource, scope })
-    .catch((error: unknown) => { throw error instanceof AccessDenied ? new Error(`${error.message} This job has ${claimsOfJob(audience)}.`) : error; });
+  const { accessToken, obtainedAt, lifetime } = await new Workload({ from: "github", audience })
+    .exchange(server, { resource, scope })
+    .catch((error: unknown) => {
+      throw error instanceof AccessDenied
+        ? new Error(`${error.message} This job has ${claimsOfJob(audience)}.`)
+        : error;
+    });
   const expiresAt = new Date(obtainedAt + lifetime).toISOString();
   // First of all, so that nothing after it can print the token.
   core.setSecret(accessToken);
@@ -34,7 +39,10 @@ const CLAIMS = {
 
 function claimsOfJob(audience: string): string {
   const claims = Object.entries(CLAIMS).map(([claim, variable]) => [claim, process.env[variable]]);
-  return [["aud", audience], ...claims].filter(([, value]) => value).map(([claim, value]) => `${claim} = ${value}`).join(", ");
+  return [["aud", audience], ...claims]
+    .filter(([, value]) => value)
+    .map(([claim, value]) => `${claim} = ${value}`)
+    .join(", ");
 }
 
 try {

@@ -3,7 +3,9 @@ import * as core from "@actions/core";
 import { Server, OAuthError, errorOf } from "../../clients/typescript/src/grants.js";
 import { runtimeWith } from "../../clients/typescript/src/runtime.js";
 
-const [issuer, token, expiresAt] = ["issuer", "token", "expires-at"].map((name) => core.getState(name)) as [string, string, string];
+const [issuer, token, expiresAt] = ["issuer", "token", "expires-at"].map((name) =>
+  core.getState(name),
+) as [string, string, string];
 
 // There is no token if the step has failed.
 if (token !== "") {

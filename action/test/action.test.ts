@@ -9,17 +9,27 @@ const suite = { after: (end: () => void | Promise<void>) => void ends.push(end) 
 let deployment: Awaited<ReturnType<typeof startDeployment>>;
 
 before(async () => {
-  assert.equal(Number(process.versions.node.split(".")[0]), NODE, "run the tests with the Node.js of action.yml");
+  assert.equal(
+    Number(process.versions.node.split(".")[0]),
+    NODE,
+    "run the tests with the Node.js of action.yml",
+  );
   deployment = await startDeployment(suite);
 });
-after(async () => { for (const end of ends.reverse()) await end(); });
+after(async () => {
+  for (const end of ends.reverse()) await end();
+});
 
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /** What the runner says about the job to every step. */
 const JOB = {
-  GITHUB_REPOSITORY: "octo-org/site", GITHUB_REPOSITORY_ID: "456789", GITHUB_REPOSITORY_OWNER_ID: "123456", GITHUB_REF: "refs/heads/main",
-  GITHUB_EVENT_NAME: "push", GITHUB_WORKFLOW_REF: "octo-org/site/.github/workflows/deploy.yml@refs/heads/main",
+  GITHUB_REPOSITORY: "octo-org/site",
+  GITHUB_REPOSITORY_ID: "456789",
+  GITHUB_REPOSITORY_OWNER_ID: "123456",
+  GITHUB_REF: "refs/heads/main",
+  GITHUB_EVENT_NAME: "push",
+  GITHUB_WORKFLOW_REF: "octo-org/site/.github/workflows/deploy.yml@refs/heads/main",
 };
 
 /** The inputs of a job that is granted a token. */
@@ -28,13 +38,21 @@ const inputs = () => ({ issuer: deployment.issuer, audience: deployment.workload
 const permitted = () => ({ ...JOB, ...deployment.workload.github });
 
 async function whoami(token: string) {
-  const answer = await fetch(`${deployment.upstream}/v1/auth/whoami`, { headers: { authorization: `Bearer ${token}` } });
+  const answer = await fetch(`${deployment.upstream}/v1/auth/whoami`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
   return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
 }
 
-const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as Record<string, unknown>;
+const claimsOf = (token: string) =>
+  JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as Record<
+    string,
+    unknown
+  >;
 
-/** A step that failed: one annotation, and nothing for the steps after it or for the end of the job. */
+/**
+ * A step that failed: one annotation, and nothing for the steps after it or for the end of the job.
+ */
 async function expectFailure(job: Awaited<ReturnType<typeof runJob>>, says: RegExp) {
   assert.deepEqual([job.code, job.annotations.map(({ level }) => level)], [1, ["error"]], job.raw);
   assert.match(job.annotations[0]?.message ?? "", says);
@@ -87,41 +105,71 @@ test("without the permission the job is told to set it", async (t) => {
 });
 
 test("a permission that GitHub does not accept is named", async (t) => {
-  const job = await runJob(t, inputs(), { ...permitted(), ACTIONS_ID_TOKEN_REQUEST_TOKEN: "of another job" });
+  const job = await runJob(t, inputs(), {
+    ...permitted(),
+    ACTIONS_ID_TOKEN_REQUEST_TOKEN: "of another job",
+  });
   await expectFailure(job, /GitHub answered 401.*permissions: id-token: write/);
 });
 
 test("a job that no rule matches is told what it is", async (t) => {
   const url = await serve(t, (_, response) => {
-    void deployment.order({ workload_token: { kind: "github", claims: { ref: "refs/heads/dev" } } })
+    void deployment
+      .order({ workload_token: { kind: "github", claims: { ref: "refs/heads/dev" } } })
       .then(({ workload_token: value }) => response.end(JSON.stringify({ value })));
   });
-  const job = await runJob(t, inputs(), { ...permitted(), ACTIONS_ID_TOKEN_REQUEST_URL: `${url}/?a=b`, GITHUB_REF: "refs/heads/dev" });
-  await expectFailure(job, /did not accept the token.*postern trust try.*aud = https:\/\/auth\.example\.com, repository_id = 456789.*ref = refs\/heads\/dev, event_name = push/);
+  const job = await runJob(t, inputs(), {
+    ...permitted(),
+    ACTIONS_ID_TOKEN_REQUEST_URL: `${url}/?a=b`,
+    GITHUB_REF: "refs/heads/dev",
+  });
+  await expectFailure(
+    job,
+    /did not accept the token.*postern trust try.*aud = https:\/\/auth\.example\.com, repository_id = 456789.*ref = refs\/heads\/dev, event_name = push/,
+  );
 });
 
 test("a token for another audience is refused", async (t) => {
   const job = await runJob(t, { issuer: deployment.issuer }, permitted());
-  await expectFailure(job, new RegExp(`did not accept the token.*This job has aud = ${deployment.issuer},`));
+  await expectFailure(
+    job,
+    new RegExp(`did not accept the token.*This job has aud = ${deployment.issuer},`),
+  );
 });
 
 test("scopes that the rule does not grant are refused", async (t) => {
-  await expectFailure(await runJob(t, { ...inputs(), scope: "orders:write" }, permitted()), /invalid_scope/);
+  await expectFailure(
+    await runJob(t, { ...inputs(), scope: "orders:write" }, permitted()),
+    /invalid_scope/,
+  );
 });
 
 test("an issuer that is not encrypted is refused before a token is requested", async (t) => {
-  await expectFailure(await runJob(t, { issuer: "http://auth.example.com" }, permitted()), /http:\/\/auth\.example\.com is not encrypted: use https/);
+  await expectFailure(
+    await runJob(t, { issuer: "http://auth.example.com" }, permitted()),
+    /http:\/\/auth\.example\.com is not encrypted: use https/,
+  );
 });
 
 test("inputs that are missing or malformed are named", async (t) => {
-  await expectFailure(await runJob(t, {}, permitted()), /input issuer is missing.*https:\/\/auth\.example\.com/);
-  await expectFailure(await runJob(t, { ...inputs(), variable: "ORDERS TOKEN" }, permitted()), /input variable is "ORDERS TOKEN"/);
+  await expectFailure(
+    await runJob(t, {}, permitted()),
+    /input issuer is missing.*https:\/\/auth\.example\.com/,
+  );
+  await expectFailure(
+    await runJob(t, { ...inputs(), variable: "ORDERS TOKEN" }, permitted()),
+    /input variable is "ORDERS TOKEN"/,
+  );
 });
 
 test("a server that fails for a moment is asked again with another token", async (t) => {
   const own = await startDeployment(t);
   await own.order({ faults: [{ grant: JWT_BEARER, fault: "answer", status: 503 }] });
-  const job = await runJob(t, { issuer: own.issuer, audience: own.workload.audience }, { ...JOB, ...own.workload.github });
+  const job = await runJob(
+    t,
+    { issuer: own.issuer, audience: own.workload.audience },
+    { ...JOB, ...own.workload.github },
+  );
   assert.deepEqual([job.code, job.annotations], [0, []], job.raw);
   assert.equal((await own.state()).counts[JWT_BEARER], 2);
 });
@@ -129,17 +177,35 @@ test("a server that fails for a moment is asked again with another token", async
 test("a server that fails is named, and the job is told to try again", async (t) => {
   const own = await startDeployment(t);
   await own.order({ faults: [{ grant: JWT_BEARER, fault: "answer", status: 503, times: null }] });
-  const job = await runJob(t, { issuer: own.issuer, audience: own.workload.audience }, { ...JOB, ...own.workload.github });
+  const job = await runJob(
+    t,
+    { issuer: own.issuer, audience: own.workload.audience },
+    { ...JOB, ...own.workload.github },
+  );
   await expectFailure(job, /\/v1\/auth\/token cannot be used: it answered 503\. Try again later\./);
 });
 
 test("if the token cannot be revoked, the job is warned and does not fail", async (t) => {
   const own = await startDeployment(t);
-  const job = await runJob(t, { issuer: own.issuer, audience: own.workload.audience }, { ...JOB, ...own.workload.github });
+  const job = await runJob(
+    t,
+    { issuer: own.issuer, audience: own.workload.audience },
+    { ...JOB, ...own.workload.github },
+  );
   await own.order({ stop: true });
   const end = await job.end();
-  assert.deepEqual([end.code, end.annotations.map(({ level }) => level)], [0, ["warning"]], end.raw);
+  assert.deepEqual(
+    [end.code, end.annotations.map(({ level }) => level)],
+    [0, ["warning"]],
+    end.raw,
+  );
   const { message } = end.annotations[0] ?? { message: "" };
-  assert.match(message, /^The token could not be revoked, and is valid until \d{4}-.*cannot be used/);
-  assert.ok(message.includes(job.outputs["expires-at"] ?? "?") && !message.includes(job.outputs["token"] ?? "eyJ"));
+  assert.match(
+    message,
+    /^The token could not be revoked, and is valid until \d{4}-.*cannot be used/,
+  );
+  assert.ok(
+    message.includes(job.outputs["expires-at"] ?? "?") &&
+      !message.includes(job.outputs["token"] ?? "eyJ"),
+  );
 });

@@ -30,11 +30,12 @@ export class AccessToken {
   }
 }
 
-export const published = (token: TokenState) => new AccessToken(token.value, token.tokenType, token.scope, new Date(token.expiresAt));
+export const published = (token: TokenState) =>
+  new AccessToken(token.value, token.tokenType, token.scope, new Date(token.expiresAt));
 
 /**
- * Returns whether a token can be used now. One that was obtained in the future cannot: the clock was
- * set back, so it is unknown when it expires.
+ * Returns whether a token can be used now. One that was obtained in the future cannot: the clock
+ * was set back, so it is unknown when it expires.
  */
 export function isValid(token: TokenState, now: number): boolean {
   // Times in files are whole seconds.

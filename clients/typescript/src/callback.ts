@@ -10,7 +10,8 @@ const HEADERS = {
   connection: "close",
 };
 
-const page = (text: string) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>Login</title><p>${text}</p></html>\n`;
+const page = (text: string) =>
+  `<!doctype html><html lang="en"><meta charset="utf-8"><title>Login</title><p>${text}</p></html>\n`;
 
 /** What the browser shows. */
 export interface Page {
@@ -36,7 +37,11 @@ export class CallbackServer {
     const http = createServer().listen(0, "127.0.0.1");
     await once(http, "listening");
     const server = new CallbackServer(http);
-    http.on("request", (request: IncomingMessage, response: ServerResponse) => void server.#answer(request, response, handle));
+    http.on(
+      "request",
+      (request: IncomingMessage, response: ServerResponse) =>
+        void server.#answer(request, response, handle),
+    );
     return server;
   }
 
@@ -44,7 +49,11 @@ export class CallbackServer {
     return `http://127.0.0.1:${this.#port}/callback`;
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse, handle: Handler): Promise<void> {
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    handle: Handler,
+  ): Promise<void> {
     // The browser can be gone. That changes nothing.
     response.on("error", () => {});
     const { status, text } = await this.#page(request, handle);
@@ -54,9 +63,11 @@ export class CallbackServer {
   async #page(request: IncomingMessage, handle: Handler): Promise<Page> {
     // A page of another origin can have a name that leads to this machine (DNS rebinding).
     const hosts = [`127.0.0.1:${this.#port}`, `localhost:${this.#port}`];
-    if (!hosts.includes(request.headers.host ?? "")) return { status: 400, text: "This is not the address of the login." };
+    if (!hosts.includes(request.headers.host ?? ""))
+      return { status: 400, text: "This is not the address of the login." };
     const [path, query = ""] = (request.url ?? "").split("?", 2);
-    if (path !== "/callback" || request.method !== "GET") return { status: 404, text: "There is nothing here." };
+    if (path !== "/callback" || request.method !== "GET")
+      return { status: 404, text: "There is nothing here." };
     return handle(new URLSearchParams(query));
   }
 

@@ -9,7 +9,10 @@ export const DEFAULT_PROFILE = "default";
 /** A token is renewed this long before it expires, or after 80 % of its life if that is later. */
 export const RENEW_AHEAD = 60_000;
 export const RENEW_AHEAD_SHARE = 0.2;
-/** After a renewal failed, a token that is still valid is used for this long before the next attempt. */
+/**
+ * After a renewal failed, a token that is still valid is used for this long before the next
+ * attempt.
+ */
 export const RENEW_AGAIN = 5_000;
 /** How long a token lives whose server does not say it. */
 export const UNKNOWN_LIFETIME = 300_000;

@@ -15,7 +15,10 @@ export type ErrorCode =
   | "storage_failed"
   | "workload_token_unavailable";
 
-/** An error of this package. Its message says what is wrong and what to do, and never contains a token. */
+/**
+ * An error of this package. Its message says what is wrong and what to do, and never contains a
+ * token.
+ */
 export class PosternError extends Error {
   readonly code: ErrorCode;
 

@@ -19,15 +19,18 @@ export function principalOf(request: Request): Principal {
 const header = (request: Request, name: string) => request.headersDistinct[name]?.join(", ");
 
 /**
- * Returns a middleware that lets requests pass whose credential is valid and has the scopes. With `mcp`, it needs `express.json()` before
- * it.
+ * Returns a middleware that lets requests pass whose credential is valid and has the scopes. With
+ * `mcp`, it needs `express.json()` before it.
  */
 export function protect(verifier: Verifier, options: ProtectOptions = {}): RequestHandler {
   return async (request, response, next) => {
     const before = callers.get(request);
     const known = before?.verifier === verifier ? before.principal : undefined;
     try {
-      const credentials = { authorization: header(request, "authorization"), apiKey: header(request, "x-api-key") };
+      const credentials = {
+        authorization: header(request, "authorization"),
+        apiKey: header(request, "x-api-key"),
+      };
       const principal = await callerOf(verifier, options, known, credentials, async () => ({
         httpMethod: request.method,
         mcpMethod: header(request, "mcp-method"),

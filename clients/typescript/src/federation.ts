@@ -23,11 +23,17 @@ export type WorkloadSource =
 
 export interface WorkloadOptions {
   from: WorkloadSource;
-  /** The audience of the workload's token, as the rule in `postern.toml` names it. By default, the issuer. */
+  /**
+   * The audience of the workload's token, as the rule in `postern.toml` names it. By default, the
+   * issuer.
+   */
   audience?: string;
   /** For `gitlab`: the variable that has the token. By default, `POSTERN_ID_TOKEN`. */
   tokenVariable?: string;
-  /** For `kubernetes` and `file`: the file that has the token. For `kubernetes`, by default `/var/run/secrets/tokens/postern`. */
+  /**
+   * For `kubernetes` and `file`: the file that has the token. For `kubernetes`, by default
+   * `/var/run/secrets/tokens/postern`.
+   */
   tokenFile?: string;
 }
 
@@ -36,23 +42,32 @@ type Fetch = (runtime: Runtime, audience: string, options: WorkloadOptions) => P
 const github: Fetch = async (runtime, audience) => {
   const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = runtime.env;
   if (!url || !token) {
-    throw new WorkloadTokenUnavailable("The job cannot request a token: set permissions: id-token: write for it. Outside GitHub Actions there is none.");
+    throw new WorkloadTokenUnavailable(
+      "The job cannot request a token: set permissions: id-token: write for it. Outside GitHub Actions there is none.",
+    );
   }
   const address = new URL(url);
   address.searchParams.set("audience", audience);
-  const answer = await send(runtime, address.href, { headers: { authorization: `Bearer ${token}`, accept: "application/json" } });
+  const answer = await send(runtime, address.href, {
+    headers: { authorization: `Bearer ${token}`, accept: "application/json" },
+  });
   if (answer.status !== 200) {
-    throw new WorkloadTokenUnavailable(`GitHub answered ${answer.status} to the request for a token. Check that the job has permissions: id-token: write.`);
+    throw new WorkloadTokenUnavailable(
+      `GitHub answered ${answer.status} to the request for a token. Check that the job has permissions: id-token: write.`,
+    );
   }
   const { value } = await jsonObject(answer, address.href);
-  if (typeof value !== "string" || value === "") throw new WorkloadTokenUnavailable("GitHub gave no token. Run the job again.");
+  if (typeof value !== "string" || value === "")
+    throw new WorkloadTokenUnavailable("GitHub gave no token. Run the job again.");
   return value;
 };
 
 const gitlab: Fetch = async ({ env }, audience, { tokenVariable = "POSTERN_ID_TOKEN" }) => {
   const token = env[tokenVariable];
   if (token) return token;
-  throw new WorkloadTokenUnavailable(`The variable ${tokenVariable} is not set. Add to the job: id_tokens: {${tokenVariable}: {aud: "${audience}"}}.`);
+  throw new WorkloadTokenUnavailable(
+    `The variable ${tokenVariable} is not set. Add to the job: id_tokens: {${tokenVariable}: {aud: "${audience}"}}.`,
+  );
 };
 
 async function fromFile(path: string, hint: string): Promise<string> {
@@ -67,22 +82,36 @@ async function fromFile(path: string, hint: string): Promise<string> {
 }
 
 const kubernetes: Fetch = (_, audience, { tokenFile = "/var/run/secrets/tokens/postern" }) =>
-  fromFile(tokenFile, `Mount a projected serviceAccountToken there, with the audience ${audience}.`);
+  fromFile(
+    tokenFile,
+    `Mount a projected serviceAccountToken there, with the audience ${audience}.`,
+  );
 
-const file: Fetch = (_, __, { tokenFile = "" }) => fromFile(tokenFile, "Write the token of the workload to it.");
+const file: Fetch = (_, __, { tokenFile = "" }) =>
+  fromFile(tokenFile, "Write the token of the workload to it.");
 
 const aws: Fetch = async (_, audience) => {
   const sts = await import("@aws-sdk/client-sts").catch(() => {
-    throw new WorkloadTokenUnavailable("The package @aws-sdk/client-sts is not installed. Run npm install @aws-sdk/client-sts.");
+    throw new WorkloadTokenUnavailable(
+      "The package @aws-sdk/client-sts is not installed. Run npm install @aws-sdk/client-sts.",
+    );
   });
   try {
-    const request = new sts.GetWebIdentityTokenCommand({ Audience: [audience], SigningAlgorithm: "ES384", DurationSeconds: 300 });
+    const request = new sts.GetWebIdentityTokenCommand({
+      Audience: [audience],
+      SigningAlgorithm: "ES384",
+      DurationSeconds: 300,
+    });
     const { WebIdentityToken: token } = await new sts.STSClient({}).send(request);
     if (token) return token;
   } catch (error) {
-    throw new WorkloadTokenUnavailable(`AWS gave no token: ${reason(error)}. Allow the role sts:GetWebIdentityToken, and enable outbound web identity federation.`);
+    throw new WorkloadTokenUnavailable(
+      `AWS gave no token: ${reason(error)}. Allow the role sts:GetWebIdentityToken, and enable outbound web identity federation.`,
+    );
   }
-  throw new WorkloadTokenUnavailable("AWS gave no token. Enable outbound web identity federation in the account.");
+  throw new WorkloadTokenUnavailable(
+    "AWS gave no token. Enable outbound web identity federation in the account.",
+  );
 };
 
 const SOURCES: Record<WorkloadSource, Fetch> = { aws, file, github, gitlab, kubernetes };
@@ -102,8 +131,10 @@ export class Workload {
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: WorkloadOptions) {
-    if (!Object.hasOwn(SOURCES, options.from)) throw new TypeError(`from must be one of ${Object.keys(SOURCES).join(", ")}.`);
-    if (options.from === "file" && !options.tokenFile) throw new TypeError("The source file needs a tokenFile.");
+    if (!Object.hasOwn(SOURCES, options.from))
+      throw new TypeError(`from must be one of ${Object.keys(SOURCES).join(", ")}.`);
+    if (options.from === "file" && !options.tokenFile)
+      throw new TypeError("The source file needs a tokenFile.");
     this.#options = options;
   }
 
@@ -131,7 +162,12 @@ export class Workload {
         this.#used = digestOf(assertion);
         return tokens;
       } catch (error) {
-        if (error instanceof OAuthError) throw refusal(server.issuer, error, lost?.assertion === assertion ? lost.outage : undefined);
+        if (error instanceof OAuthError)
+          throw refusal(
+            server.issuer,
+            error,
+            lost?.assertion === assertion ? lost.outage : undefined,
+          );
         const wait = WAITS[count];
         if (!(error instanceof ServerUnavailable) || wait === undefined) throw error;
         lost = { assertion, outage: error };
@@ -144,13 +180,23 @@ export class Workload {
     const { from, audience = issuer } = this.#options;
     const token = await SOURCES[from](runtime, audience, this.#options);
     if (digestOf(token) !== this.#used) return token;
-    const where = from === "gitlab" ? "A job of GitLab that needs more has a second entry of id_tokens" : "Wait until its file has another one";
-    throw new WorkloadTokenUnavailable(`The token of the workload has been exchanged, which works once. ${where}.`);
+    const where =
+      from === "gitlab"
+        ? "A job of GitLab that needs more has a second entry of id_tokens"
+        : "Wait until its file has another one";
+    throw new WorkloadTokenUnavailable(
+      `The token of the workload has been exchanged, which works once. ${where}.`,
+    );
   }
 }
 
 function refusal(issuer: string, error: OAuthError, outage: ServerUnavailable | undefined): Error {
   if (error.error !== "invalid_grant") return errorOf(issuer, error);
-  if (outage) return new ServerUnavailable(`${outage.message} The token of the workload may have been used by that request: get another one.`);
-  return new AccessDenied(`${issuer} did not accept the token of the workload. ${error.description}`);
+  if (outage)
+    return new ServerUnavailable(
+      `${outage.message} The token of the workload may have been used by that request: get another one.`,
+    );
+  return new AccessDenied(
+    `${issuer} did not accept the token of the workload. ${error.description}`,
+  );
 }

@@ -40,7 +40,9 @@ const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
 function checkName(name: string): string {
   if (NAME.test(name)) return name;
-  throw new SessionInvalid(`"${name}" cannot be the name of a profile: use 1 to 64 of a-z, 0-9, ".", "_" and "-", and begin with a letter or digit.`);
+  throw new SessionInvalid(
+    `"${name}" cannot be the name of a profile: use 1 to 64 of a-z, 0-9, ".", "_" and "-", and begin with a letter or digit.`,
+  );
 }
 
 async function config(path: string): Promise<Record<string, unknown>> {
@@ -54,20 +56,31 @@ async function config(path: string): Promise<Record<string, unknown>> {
   await checkOwner(path);
   try {
     const value: unknown = JSON.parse(content);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    if (typeof value === "object" && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>;
   } catch {
     // The message of the parser quotes the file.
   }
-  throw new SessionInvalid(`${path} is not a JSON object. Correct it, or delete it to use the defaults.`);
+  throw new SessionInvalid(
+    `${path} is not a JSON object. Correct it, or delete it to use the defaults.`,
+  );
 }
 
 const text = (value: unknown) => (typeof value === "string" && value !== "" ? value : undefined);
-const object = (value: unknown) => (typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {});
+const object = (value: unknown) =>
+  typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 
-/** Returns a profile of the configuration: the named one, that of POSTERN_PROFILE, or the default. */
+/**
+ * Returns a profile of the configuration: the named one, that of POSTERN_PROFILE, or the default.
+ */
 export async function profileOf(runtime: Runtime, wanted?: string): Promise<Profile> {
   const settings = await config(join(folder(runtime), "config.json"));
-  const name = checkName(wanted ?? variable(runtime, "POSTERN_PROFILE") ?? text(settings["default_profile"]) ?? DEFAULT_PROFILE);
+  const name = checkName(
+    wanted ??
+      variable(runtime, "POSTERN_PROFILE") ??
+      text(settings["default_profile"]) ??
+      DEFAULT_PROFILE,
+  );
   const own = object(object(settings["profiles"])[name]);
   return {
     name,
@@ -84,7 +97,10 @@ export function pathsOf(runtime: Runtime, name: string): SessionPaths {
 /** Returns the files of a session at a path. */
 export function pathsAt(path: string): SessionPaths {
   const file = resolve(path);
-  if (!file.endsWith(".json")) throw new SessionInvalid(`The path of a session must end in .json, because its lock is named after it: ${path}.`);
+  if (!file.endsWith(".json"))
+    throw new SessionInvalid(
+      `The path of a session must end in .json, because its lock is named after it: ${path}.`,
+    );
   const profile = basename(file, ".json");
   return { profile, file, lock: join(dirname(file), `${profile}.lock`) };
 }

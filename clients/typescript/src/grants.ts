@@ -2,7 +2,15 @@ import * as oauth from "oauth4webapi";
 import { METADATA_AGE, UNKNOWN_LIFETIME } from "./defaults.js";
 import { discover, endpoint } from "./discovery.js";
 import {
-  AccessDenied, ExpiredToken, InvalidClient, InvalidResponse, InvalidScope, InvalidTarget, LoginRequired, PosternError, type ErrorCode,
+  AccessDenied,
+  ExpiredToken,
+  InvalidClient,
+  InvalidResponse,
+  InvalidScope,
+  InvalidTarget,
+  LoginRequired,
+  PosternError,
+  type ErrorCode,
 } from "./errors.js";
 import { send, type Attempts } from "./http.js";
 import type { Runtime } from "./runtime.js";
@@ -22,7 +30,10 @@ export interface Tokens {
 
 /** An error that a server returned, by its code (RFC 6749 §5.2). */
 export class OAuthError extends Error {
-  constructor(readonly error: string, readonly description: string) {
+  constructor(
+    readonly error: string,
+    readonly description: string,
+  ) {
     super(error);
   }
 }
@@ -35,7 +46,9 @@ const BY_CODE: Record<string, new (message: string) => PosternError> = {
   invalid_scope: InvalidScope,
   invalid_target: InvalidTarget,
   unauthorized_client: InvalidClient,
-} satisfies Partial<Record<ErrorCode | "invalid_grant" | "unauthorized_client", new (message: string) => PosternError>>;
+} satisfies Partial<
+  Record<ErrorCode | "invalid_grant" | "unauthorized_client", new (message: string) => PosternError>
+>;
 
 /** Returns the error of this package for one that the server returned. */
 export function errorOf(issuer: string, { error, description }: OAuthError): PosternError {
@@ -52,20 +65,29 @@ const LONGEST_TEXT = 500;
 /** Returns whether a text can be shown: nothing in it controls a terminal. */
 export const isPlain = (text: string) => !/[\p{Cc}\p{Cf}]/u.test(text);
 
-/** Returns what a server says without what controls a terminal, and without words that could be tokens. */
+/**
+ * Returns what a server says without what controls a terminal, and without words that could be
+ * tokens.
+ */
 function printable(text: unknown): string {
   if (typeof text !== "string") return "";
   const words = text.split(/\s+/u).map((word) => word.replace(/[\p{Cc}\p{Cf}]/gu, ""));
-  return words.map((word) => (word.length > LONGEST_WORD ? "…" : word)).join(" ").slice(0, LONGEST_TEXT);
+  return words
+    .map((word) => (word.length > LONGEST_WORD ? "…" : word))
+    .join(" ")
+    .slice(0, LONGEST_TEXT);
 }
 
 /** Returns the error of a server by what it sent. */
-export const oauthError = (error: unknown, description: unknown) => new OAuthError(printable(error), printable(description));
+export const oauthError = (error: unknown, description: unknown) =>
+  new OAuthError(printable(error), printable(description));
 
 export type Parameters = Record<string, string | undefined>;
 
 const present = (parameters: Parameters) =>
-  Object.fromEntries(Object.entries(parameters).filter((pair): pair is [string, string] => pair[1] !== undefined));
+  Object.fromEntries(
+    Object.entries(parameters).filter((pair): pair is [string, string] => pair[1] !== undefined),
+  );
 
 /** How the client authenticates. */
 export interface ClientCredentials {
@@ -81,12 +103,18 @@ export class Server {
   readonly #metadata: Cached<oauth.AuthorizationServer>;
   readonly #attempts: Attempts;
 
-  /** With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from memory. */
+  /**
+   * With `failureAge`, there is one attempt to fetch the metadata, whose failure is repeated from
+   * memory.
+   */
   constructor(runtime: Runtime, issuer: string, client: ClientCredentials, failureAge?: number) {
     this.runtime = runtime;
     this.issuer = issuer;
     this.#client = client;
-    this.#metadata = new Cached(() => runtime.elapsed(), { value: METADATA_AGE, failure: failureAge ?? 0 });
+    this.#metadata = new Cached(() => runtime.elapsed(), {
+      value: METADATA_AGE,
+      failure: failureAge ?? 0,
+    });
     this.#attempts = failureAge === undefined ? "several" : "once";
   }
 
@@ -110,16 +138,21 @@ export class Server {
     if (clientId === undefined) return () => {};
     if (clientSecret === undefined) return oauth.None();
     const methods = server.token_endpoint_auth_methods_supported;
-    const isPostOnly = methods?.includes("client_secret_post") && !methods.includes("client_secret_basic");
-    return isPostOnly ? oauth.ClientSecretPost(clientSecret) : oauth.ClientSecretBasic(clientSecret);
+    const isPostOnly =
+      methods?.includes("client_secret_post") && !methods.includes("client_secret_basic");
+    return isPostOnly
+      ? oauth.ClientSecretPost(clientSecret)
+      : oauth.ClientSecretBasic(clientSecret);
   }
 
   options(attempts: Attempts, signal?: AbortSignal, began?: () => void) {
     return {
       // `send` refuses what is not encrypted, but for this machine.
       [oauth.allowInsecureRequests]: true,
-      [oauth.customFetch]: (url: string, init: oauth.CustomFetchOptions<string, URLSearchParams | string | undefined>) =>
-        send(this.runtime, url, init as unknown as RequestInit, attempts, began),
+      [oauth.customFetch]: (
+        url: string,
+        init: oauth.CustomFetchOptions<string, URLSearchParams | string | undefined>,
+      ) => send(this.runtime, url, init as unknown as RequestInit, attempts, began),
       ...(signal && { signal }),
     };
   }
@@ -131,21 +164,45 @@ export class Server {
    * @throws {InvalidResponse} The response is not that of a token endpoint.
    * @throws {ServerUnavailable} There was none.
    */
-  async grant(type: string, parameters: Parameters, attempts: Attempts = "several", signal?: AbortSignal): Promise<Tokens> {
+  async grant(
+    type: string,
+    parameters: Parameters,
+    attempts: Attempts = "several",
+    signal?: AbortSignal,
+  ): Promise<Tokens> {
     return this.tokens(attempts, signal, (server, options) =>
-      oauth.genericTokenEndpointRequest(server, this.client, this.authentication(server), type, present(parameters), options));
+      oauth.genericTokenEndpointRequest(
+        server,
+        this.client,
+        this.authentication(server),
+        type,
+        present(parameters),
+        options,
+      ),
+    );
   }
 
   /** Asks what a credential is (RFC 7662). An API key can authenticate in place of the client. */
-  async introspect(token: string, resource: string, apiKey?: string): Promise<oauth.IntrospectionResponse> {
+  async introspect(
+    token: string,
+    resource: string,
+    apiKey?: string,
+  ): Promise<oauth.IntrospectionResponse> {
     const server = await this.metadata();
     endpoint(server, "introspection_endpoint");
-    const authentication: oauth.ClientAuth = apiKey === undefined
-      ? this.authentication(server)
-      : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
+    const authentication: oauth.ClientAuth =
+      apiKey === undefined
+        ? this.authentication(server)
+        : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
     return understood(this.issuer, async () => {
       const options = { ...this.options("once"), additionalParameters: { resource } };
-      const answer = await oauth.introspectionRequest(server, this.client, authentication, token, options);
+      const answer = await oauth.introspectionRequest(
+        server,
+        this.client,
+        authentication,
+        token,
+        options,
+      );
       return oauth.processIntrospectionResponse(server, this.client, answer);
     });
   }
@@ -155,23 +212,42 @@ export class Server {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
-      const answer = await oauth.revocationRequest(server, this.client, this.authentication(server), token, this.options("several"));
+      const answer = await oauth.revocationRequest(
+        server,
+        this.client,
+        this.authentication(server),
+        token,
+        this.options("several"),
+      );
       await oauth.processRevocationResponse(answer);
     });
   }
 
   /** Reads the tokens that `request` obtains. */
   async tokens(
-    attempts: Attempts, signal: AbortSignal | undefined,
-    request: (server: oauth.AuthorizationServer, options: ReturnType<Server["options"]>) => Promise<Response>,
+    attempts: Attempts,
+    signal: AbortSignal | undefined,
+    request: (
+      server: oauth.AuthorizationServer,
+      options: ReturnType<Server["options"]>,
+    ) => Promise<Response>,
   ): Promise<Tokens> {
     const server = await this.metadata(signal);
     let obtainedAt = this.runtime.now();
-    const options = this.options(attempts, signal, () => { obtainedAt = this.runtime.now(); });
+    const options = this.options(attempts, signal, () => {
+      obtainedAt = this.runtime.now();
+    });
     const body = await understood(this.issuer, async () =>
-      oauth.processGenericTokenEndpointResponse(server, this.client, await request(server, options)));
+      oauth.processGenericTokenEndpointResponse(
+        server,
+        this.client,
+        await request(server, options),
+      ),
+    );
     if (body.token_type !== "bearer") {
-      throw new InvalidResponse(`${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`);
+      throw new InvalidResponse(
+        `${this.issuer} issued a token whose token_type is not Bearer. This package cannot use it.`,
+      );
     }
     return {
       accessToken: body.access_token,
@@ -190,7 +266,8 @@ export async function understood<T>(issuer: string, read: () => Promise<T>): Pro
     return await read();
   } catch (error) {
     if (error instanceof PosternError || error instanceof OAuthError) throw error;
-    if (error instanceof oauth.ResponseBodyError) throw oauthError(error.error, error.error_description);
+    if (error instanceof oauth.ResponseBodyError)
+      throw oauthError(error.error, error.error_description);
     if (error instanceof oauth.WWWAuthenticateChallengeError) {
       const body = (await error.response.json().catch(() => ({}))) as Record<string, unknown>;
       throw oauthError(body["error"] ?? "invalid_client", body["error_description"]);
@@ -198,6 +275,8 @@ export async function understood<T>(issuer: string, read: () => Promise<T>): Pro
     const { cause } = error as { cause?: unknown };
     const status = cause instanceof Response ? `, status ${cause.status}` : "";
     const said = `${error instanceof Error ? error.message : "unknown"}${status}`;
-    throw new InvalidResponse(`${issuer} did not answer as an authorization server does (${said}). Check the URL of the issuer.`);
+    throw new InvalidResponse(
+      `${issuer} did not answer as an authorization server does (${said}). Check the URL of the issuer.`,
+    );
   }
 }

@@ -15,13 +15,21 @@ export interface PosternEnv {
 const verifiers = new WeakMap<Principal, Verifier>();
 
 /** Returns a middleware that lets requests pass whose credential is valid and has the scopes. */
-export function protect(verifier: Verifier, options: ProtectOptions = {}): MiddlewareHandler<PosternEnv> {
+export function protect(
+  verifier: Verifier,
+  options: ProtectOptions = {},
+): MiddlewareHandler<PosternEnv> {
   return async (c, next) => {
     const before = c.get("principal") as Principal | undefined;
     const known = before && verifiers.get(before) === verifier ? before : undefined;
     try {
-      const credentials = { authorization: c.req.header("authorization"), apiKey: c.req.header("x-api-key") };
-      const principal = await callerOf(verifier, options, known, credentials, () => mcpRequest(c, verifier));
+      const credentials = {
+        authorization: c.req.header("authorization"),
+        apiKey: c.req.header("x-api-key"),
+      };
+      const principal = await callerOf(verifier, options, known, credentials, () =>
+        mcpRequest(c, verifier),
+      );
       verifiers.set(principal, verifier);
       c.set("principal", principal);
     } catch (error) {
@@ -64,5 +72,10 @@ async function mcpRequest(c: Context, verifier: Verifier): Promise<McpRequest> {
   } catch {
     body = undefined;
   }
-  return { httpMethod: c.req.method, mcpMethod: c.req.header("mcp-method"), mcpName: c.req.header("mcp-name"), body };
+  return {
+    httpMethod: c.req.method,
+    mcpMethod: c.req.header("mcp-method"),
+    mcpName: c.req.header("mcp-name"),
+    body,
+  };
 }

@@ -1,4 +1,12 @@
-import { ATTEMPT_TIMEOUT, JITTER, LAST_ATTEMPT_BEGINS, LONGEST_BODY, LONGEST_RETRY_AFTER, USER_AGENT, WAITS } from "./defaults.js";
+import {
+  ATTEMPT_TIMEOUT,
+  JITTER,
+  LAST_ATTEMPT_BEGINS,
+  LONGEST_BODY,
+  LONGEST_RETRY_AFTER,
+  USER_AGENT,
+  WAITS,
+} from "./defaults.js";
 import { InsecureIssuer, InvalidResponse, PosternError, ServerUnavailable } from "./errors.js";
 import { reason } from "./reason.js";
 import { cancelled, withSignals, type Runtime } from "./runtime.js";
@@ -12,12 +20,16 @@ const THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"];
  * @throws {InsecureIssuer} It is not https, and its host is not this machine.
  */
 export function secureUrl(text: string): URL {
-  if (!URL.canParse(text)) throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
+  if (!URL.canParse(text))
+    throw new InsecureIssuer(`${text} is not a URL: write it with https://.`);
   const url = new URL(text);
-  const isSecure = url.protocol === "https:" || (url.protocol === "http:" && THIS_MACHINE.includes(url.hostname));
+  const isSecure =
+    url.protocol === "https:" || (url.protocol === "http:" && THIS_MACHINE.includes(url.hostname));
   if (isSecure) return url;
   const shown = `${url.protocol}//${url.host}`;
-  throw new InsecureIssuer(`${shown} is not encrypted: use https. Only this machine can be called by http, as localhost, 127.0.0.1 or [::1].`);
+  throw new InsecureIssuer(
+    `${shown} is not encrypted: use https. Only this machine can be called by http, as localhost, 127.0.0.1 or [::1].`,
+  );
 }
 
 /** The URL without its query, which can have secrets. */
@@ -29,7 +41,8 @@ async function bodyOf(response: Response, url: string): Promise<Uint8Array<Array
   let length = 0;
   for await (const chunk of response.body ?? []) {
     length += chunk.length;
-    if (length > LONGEST_BODY) throw new InvalidResponse(`${shown(url)} sent more than 1 MiB. Check the URL of the issuer.`);
+    if (length > LONGEST_BODY)
+      throw new InvalidResponse(`${shown(url)} sent more than 1 MiB. Check the URL of the issuer.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -39,14 +52,23 @@ async function bodyOf(response: Response, url: string): Promise<Uint8Array<Array
 async function attempt(runtime: Runtime, url: string, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set("user-agent", USER_AGENT);
-  return withSignals([runtime.timeout(ATTEMPT_TIMEOUT), ...(init.signal ? [init.signal] : [])], async (signal) => {
-    const response = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal });
-    const body = await bodyOf(response, url);
-    return new Response(body.length === 0 ? null : body, { status: response.status, headers: response.headers });
-  });
+  return withSignals(
+    [runtime.timeout(ATTEMPT_TIMEOUT), ...(init.signal ? [init.signal] : [])],
+    async (signal) => {
+      const response = await runtime.fetch(url, { ...init, headers, redirect: "manual", signal });
+      const body = await bodyOf(response, url);
+      return new Response(body.length === 0 ? null : body, {
+        status: response.status,
+        headers: response.headers,
+      });
+    },
+  );
 }
 
-/** How often a request is sent; `unsent` repeats only what the server has not handled, as for a code. */
+/**
+ * How often a request is sent; `unsent` repeats only what the server has not handled, as for a
+ * code.
+ */
 export type Attempts = "once" | "several" | "unsent";
 
 /** Returns how long to wait before the next attempt, or undefined if there must not be one. */
@@ -62,18 +84,34 @@ function problemOf(response: Response): string {
   return `it answered 429 (too many requests)${asked === null ? "" : `, and to try again in ${asked} s`}`;
 }
 
-const NOT_CONNECTED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
+const NOT_CONNECTED = [
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+];
 
 /** Returns whether a request failed before anything of it was sent. */
 function isUnsent(error: unknown): boolean {
-  const cause = error instanceof Error ? (error.cause as { code?: string; errors?: { code?: string }[] } | undefined) : undefined;
+  const cause =
+    error instanceof Error
+      ? (error.cause as { code?: string; errors?: { code?: string }[] } | undefined)
+      : undefined;
   return NOT_CONNECTED.includes(cause?.code ?? cause?.errors?.[0]?.code ?? "");
 }
 
 /** One attempt: its response, or why there is none, and how long to wait before another one. */
 type Outcome = { response: Response } | { problem: string; pause: number | undefined };
 
-async function outcomeOf(runtime: Runtime, url: string, init: RequestInit, attempts: Attempts, wait: number): Promise<Outcome> {
+async function outcomeOf(
+  runtime: Runtime,
+  url: string,
+  init: RequestInit,
+  attempts: Attempts,
+  wait: number,
+): Promise<Outcome> {
   try {
     const response = await attempt(runtime, url, init);
     if (response.status < 500 && response.status !== 429) return { response };
@@ -83,7 +121,10 @@ async function outcomeOf(runtime: Runtime, url: string, init: RequestInit, attem
     if (error instanceof PosternError) throw error;
     const isFinal = attempts === "unsent" && !isUnsent(error);
     const isLate = error instanceof Error && error.name === "TimeoutError";
-    return { problem: isLate ? "it did not answer in time" : reason(error), pause: isFinal ? undefined : wait };
+    return {
+      problem: isLate ? "it did not answer in time" : reason(error),
+      pause: isFinal ? undefined : wait,
+    };
   }
 }
 
@@ -94,7 +135,11 @@ async function outcomeOf(runtime: Runtime, url: string, init: RequestInit, attem
  * @throws {ServerUnavailable} There was no response, or the server failed.
  */
 export async function send(
-  runtime: Runtime, url: string, init: RequestInit, attempts: Attempts = "several", began: () => void = () => {},
+  runtime: Runtime,
+  url: string,
+  init: RequestInit,
+  attempts: Attempts = "several",
+  began: () => void = () => {},
 ): Promise<Response> {
   secureUrl(url);
   const end = runtime.elapsed() + LAST_ATTEMPT_BEGINS;
@@ -113,11 +158,18 @@ export async function send(
 }
 
 /** Returns the error of a server that does not answer. */
-export const unavailable = (url: string, problem: string) => new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
+export const unavailable = (url: string, problem: string) =>
+  new ServerUnavailable(`${shown(url)} cannot be used: ${problem}. Try again later.`);
 
 /** Parses the body of a response as a JSON object. */
-export async function jsonObject(response: Response, url: string): Promise<Record<string, unknown>> {
+export async function jsonObject(
+  response: Response,
+  url: string,
+): Promise<Record<string, unknown>> {
   const value: unknown = await response.json().catch(() => undefined);
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new InvalidResponse(`${shown(url)} did not answer with a JSON object (status ${response.status}). Check the URL of the issuer.`);
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
+  throw new InvalidResponse(
+    `${shown(url)} did not answer with a JSON object (status ${response.status}). Check the URL of the issuer.`,
+  );
 }

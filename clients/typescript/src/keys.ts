@@ -16,7 +16,10 @@ export class IssuerKeys {
 
   constructor(server: Server) {
     this.#server = server;
-    this.#keys = new Cached(() => server.runtime.elapsed(), { value: KEYS_AGE, failure: FAILURE_AGE });
+    this.#keys = new Cached(() => server.runtime.elapsed(), {
+      value: KEYS_AGE,
+      failure: FAILURE_AGE,
+    });
   }
 
   /** Finds the key of a token. An error of `jose` is about the token, any other about the keys. */
@@ -33,10 +36,19 @@ export class IssuerKeys {
 
   async #fetched(): Promise<JWTVerifyGetKey> {
     const { jwks_uri: uri } = await this.#server.metadata();
-    if (typeof uri !== "string") throw new InvalidResponse(`${this.#server.issuer} names no jwks_uri. Check the URL of the issuer.`);
+    if (typeof uri !== "string")
+      throw new InvalidResponse(
+        `${this.#server.issuer} names no jwks_uri. Check the URL of the issuer.`,
+      );
     secureUrl(uri);
-    const response = await send(this.#server.runtime, uri, { headers: { accept: "application/jwk-set+json, application/json" } }, "once");
-    if (response.status !== 200) throw new InvalidResponse(`${uri} answered ${response.status}. Check the URL of the issuer.`);
+    const response = await send(
+      this.#server.runtime,
+      uri,
+      { headers: { accept: "application/jwk-set+json, application/json" } },
+      "once",
+    );
+    if (response.status !== 200)
+      throw new InvalidResponse(`${uri} answered ${response.status}. Check the URL of the issuer.`);
     const keys = await jsonObject(response, uri);
     try {
       return createLocalJWKSet(keys as unknown as JSONWebKeySet);

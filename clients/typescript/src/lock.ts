@@ -9,7 +9,9 @@ async function library(): Promise<typeof import("fs-native-extensions")> {
   try {
     return await import("fs-native-extensions");
   } catch (error) {
-    throw new StorageFailed(`Files cannot be locked on this system (${reason(error)}). Use a session without a file, such as client credentials.`);
+    throw new StorageFailed(
+      `Files cannot be locked on this system (${reason(error)}). Use a session without a file, such as client credentials.`,
+    );
   }
 }
 
@@ -17,7 +19,9 @@ async function openLock(path: string): Promise<FileHandle> {
   try {
     return await open(path, "a+", 0o600);
   } catch (error) {
-    throw new StorageFailed(`The lock file ${path} cannot be opened: ${reason(error)}. Make its folder writable.`);
+    throw new StorageFailed(
+      `The lock file ${path} cannot be opened: ${reason(error)}. Make its folder writable.`,
+    );
   }
 }
 
@@ -31,7 +35,9 @@ function take(tryLock: (fd: number) => boolean, fd: number, path: string): boole
   } catch (error) {
     // On Windows, another process has it.
     if (["EBUSY", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
-    throw new StorageFailed(`The file ${path} cannot be locked: ${reason(error)}. Keep the folder on a local file system.`);
+    throw new StorageFailed(
+      `The file ${path} cannot be locked: ${reason(error)}. Keep the folder on a local file system.`,
+    );
   }
 }
 
@@ -41,7 +47,10 @@ async function acquire(runtime: Runtime, path: string, file: FileHandle): Promis
   const end = runtime.elapsed() + LOCK_WAIT;
   const [least, most] = LOCK_POLL;
   while (!take(tryLock, file.fd, path)) {
-    if (runtime.elapsed() >= end) throw new LockTimeout(`${path} has been locked by another program for ${LOCK_WAIT / 1000} s. End it, and try again.`);
+    if (runtime.elapsed() >= end)
+      throw new LockTimeout(
+        `${path} has been locked by another program for ${LOCK_WAIT / 1000} s. End it, and try again.`,
+      );
     await runtime.sleep(least + (most - least) * runtime.random());
   }
 }
@@ -53,7 +62,11 @@ async function acquire(runtime: Runtime, path: string, file: FileHandle): Promis
  * @throws {LockTimeout} Somebody else has it for too long.
  * @throws {StorageFailed} The lock file cannot be opened or locked.
  */
-export async function withLock<T>(runtime: Runtime, path: string, task: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  runtime: Runtime,
+  path: string,
+  task: () => Promise<T>,
+): Promise<T> {
   const file = await openLock(path);
   try {
     await acquire(runtime, path, file);

@@ -13,8 +13,12 @@ export interface ManagementOptions {
 export type ManagementClient = Client<paths>;
 
 /** Returns a client of the management API that authenticates with a session. */
-export function createManagementClient(session: Session, { baseUrl = session.issuer }: ManagementOptions = {}): ManagementClient {
-  if (baseUrl === undefined) throw new TypeError("A session of an API key has no issuer: name the deployment (baseUrl).");
+export function createManagementClient(
+  session: Session,
+  { baseUrl = session.issuer }: ManagementOptions = {},
+): ManagementClient {
+  if (baseUrl === undefined)
+    throw new TypeError("A session of an API key has no issuer: name the deployment (baseUrl).");
   return createClient<paths>({ baseUrl, fetch: (request) => call(session, request) });
 }
 

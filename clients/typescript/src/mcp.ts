@@ -3,7 +3,10 @@ import type { Verifier } from "./verifier.js";
 
 /** Which scopes the requests of an MCP server need, besides those of the route. */
 export interface McpOptions {
-  /** By the name of a tool, in which `*` stands for any characters. Every entry that matches applies. */
+  /**
+   * By the name of a tool, in which `*` stands for any characters. Every entry that matches
+   * applies.
+   */
   tools: Readonly<Record<string, readonly string[]>>;
 }
 
@@ -19,8 +22,8 @@ export interface McpRequest {
 }
 
 /**
- * Returns whether a pattern with `*` matches a name. Each part is looked for once, from left to right,
- * so that the time does not grow faster than the name.
+ * Returns whether a pattern with `*` matches a name. Each part is looked for once, from left to
+ * right, so that the time does not grow faster than the name.
  */
 export function matches(pattern: string, name: string): boolean {
   const [first = "", ...parts] = pattern.split("*");
@@ -37,7 +40,8 @@ export function matches(pattern: string, name: string): boolean {
   return true;
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Returns whether a value is a request, a notification or a response of JSON-RPC. */
 const isMessage = (value: unknown): value is Record<string, unknown> =>
@@ -49,24 +53,33 @@ function nameOf({ params }: Record<string, unknown>): unknown {
 }
 
 /**
- * Returns the scopes that a request to an MCP server needs. The body decides, because it is what the server executes; headers that say
- * something else are refused, as the specification demands.
+ * Returns the scopes that a request to an MCP server needs. The body decides, because it is what
+ * the server executes; headers that say something else are refused, as the specification demands.
  *
  * @throws {Refusal} The body is no message of MCP, or the headers differ from it.
  */
-export function mcpScopes(verifier: Verifier, { tools }: McpOptions, request: McpRequest): string[] {
+export function mcpScopes(
+  verifier: Verifier,
+  { tools }: McpOptions,
+  request: McpRequest,
+): string[] {
   if (request.httpMethod !== "POST") return [];
   const refuse = (description: string): Refusal => verifier.refusal("invalid_request", description);
   const messages = Array.isArray(request.body) ? request.body : [request.body];
-  if (messages.length === 0 || !messages.every(isMessage)) throw refuse("The body is not a JSON-RPC message.");
+  if (messages.length === 0 || !messages.every(isMessage))
+    throw refuse("The body is not a JSON-RPC message.");
   const scopes = messages.flatMap((message) => {
     const { method } = message;
     const name = nameOf(message);
-    if (request.mcpMethod && request.mcpMethod !== method) throw refuse("The header Mcp-Method differs from the body.");
-    if (request.mcpName && request.mcpName !== name) throw refuse("The header Mcp-Name differs from the body.");
+    if (request.mcpMethod && request.mcpMethod !== method)
+      throw refuse("The header Mcp-Method differs from the body.");
+    if (request.mcpName && request.mcpName !== name)
+      throw refuse("The header Mcp-Name differs from the body.");
     if (method !== "tools/call") return [];
     if (typeof name !== "string") throw refuse("The call names no tool.");
-    return Object.entries(tools).filter(([pattern]) => matches(pattern, name)).flatMap(([, needed]) => needed);
+    return Object.entries(tools)
+      .filter(([pattern]) => matches(pattern, name))
+      .flatMap(([, needed]) => needed);
   });
   return [...new Set(scopes)];
 }

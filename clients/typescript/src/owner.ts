@@ -16,6 +16,10 @@ export async function checkOwner(path: string): Promise<void> {
   if (user === undefined) return;
   const found = await stat(path).catch(() => undefined);
   if (found === undefined) return;
-  if (found.uid !== user) throw new StorageFailed(`${path} belongs to another user. Use a folder of your own, or take it over: chown ${user} '${path}'.`);
-  if ((found.mode & WRITABLE_BY_OTHERS) !== 0) throw new StorageFailed(`${path} can be changed by other users. Run chmod go-w '${path}'.`);
+  if (found.uid !== user)
+    throw new StorageFailed(
+      `${path} belongs to another user. Use a folder of your own, or take it over: chown ${user} '${path}'.`,
+    );
+  if ((found.mode & WRITABLE_BY_OTHERS) !== 0)
+    throw new StorageFailed(`${path} can be changed by other users. Run chmod go-w '${path}'.`);
 }

@@ -9,9 +9,16 @@ export interface ProtectOptions {
   mcp?: McpOptions;
 }
 
-/** Returns the caller of a request, who has every scope that it needs. `known` was found by an earlier middleware. */
+/**
+ * Returns the caller of a request, who has every scope that it needs. `known` was found by an
+ * earlier middleware.
+ */
 export async function callerOf(
-  verifier: Verifier, options: ProtectOptions, known: Principal | undefined, credentials: Credentials, mcp: () => Promise<McpRequest>,
+  verifier: Verifier,
+  options: ProtectOptions,
+  known: Principal | undefined,
+  credentials: Credentials,
+  mcp: () => Promise<McpRequest>,
 ): Promise<Principal> {
   const principal = known ?? (await verifier.verify(credentials));
   const ofTools = options.mcp ? mcpScopes(verifier, options.mcp, await mcp()) : [];

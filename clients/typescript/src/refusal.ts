@@ -1,5 +1,10 @@
 /** Why a request is refused. */
-export type RefusalCode = "auth_required" | "insufficient_scope" | "invalid_request" | "invalid_token" | "temporarily_unavailable";
+export type RefusalCode =
+  | "auth_required"
+  | "insufficient_scope"
+  | "invalid_request"
+  | "invalid_token"
+  | "temporarily_unavailable";
 
 /** The answer to a request that is refused (RFC 6750 §3). */
 export class Refusal extends Error {
@@ -8,12 +13,19 @@ export class Refusal extends Error {
   readonly headers: Readonly<Record<string, string>>;
 
   /** @internal */
-  constructor(code: RefusalCode, description: string, parameters: Record<string, string | undefined> = {}) {
+  constructor(
+    code: RefusalCode,
+    description: string,
+    parameters: Record<string, string | undefined> = {},
+  ) {
     super(description);
     this.name = "Refusal";
     this.code = code;
     this.status = STATUS[code];
-    this.headers = { "cache-control": "no-store", ...HEADERS[code]({ error: code, error_description: description, ...parameters }) };
+    this.headers = {
+      "cache-control": "no-store",
+      ...HEADERS[code]({ error: code, error_description: description, ...parameters }),
+    };
   }
 
   /** The body, which is JSON. */
@@ -22,7 +34,13 @@ export class Refusal extends Error {
   }
 }
 
-const STATUS = { auth_required: 401, insufficient_scope: 403, invalid_request: 400, invalid_token: 401, temporarily_unavailable: 503 } as const;
+const STATUS = {
+  auth_required: 401,
+  insufficient_scope: 403,
+  invalid_request: 400,
+  invalid_token: 401,
+  temporarily_unavailable: 503,
+} as const;
 
 /** How many seconds a caller is told to wait. */
 const RETRY_AFTER = "5";
@@ -30,7 +48,9 @@ const RETRY_AFTER = "5";
 type Fields = Record<string, string | undefined>;
 
 function challenge(fields: Fields): Record<string, string> {
-  const quoted = Object.entries(fields).filter(([, value]) => value !== undefined).map(([name, value]) => `${name}="${value?.replace(/["\\]/g, "\\$&")}"`);
+  const quoted = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}="${value?.replace(/["\\]/g, "\\$&")}"`);
   return { "www-authenticate": ["Bearer", quoted.join(", ")].filter(Boolean).join(" ") };
 }
 

@@ -3,9 +3,14 @@ import { Cancelled } from "./errors.js";
 
 /** What tests replace: clocks, waiting, randomness, the environment and the network. */
 export interface Runtime {
-  /** The time in milliseconds since 1970, which can be set back. Only what other programs read depends on it. */
+  /**
+   * The time in milliseconds since 1970, which can be set back. Only what other programs read
+   * depends on it.
+   */
   now(): number;
-  /** Milliseconds since some moment, by a clock that nobody sets. Durations are measured with it. */
+  /**
+   * Milliseconds since some moment, by a clock that nobody sets. Durations are measured with it.
+   */
   elapsed(): number;
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** Returns a signal that is aborted after a time. */
@@ -35,7 +40,10 @@ export const runtimeWith = (changes: Partial<Runtime> = {}): Runtime => ({ ...SY
 export const cancelled = () => new Cancelled("The login was cancelled. Nothing was stored.");
 
 /** Runs `task` with a signal that is aborted as soon as one of `signals` is. */
-export async function withSignals<T>(signals: readonly AbortSignal[], task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function withSignals<T>(
+  signals: readonly AbortSignal[],
+  task: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   const abort = (event: Event) => controller.abort((event.target as AbortSignal).reason);
   for (const signal of signals) {

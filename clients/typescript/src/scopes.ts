@@ -1,4 +1,7 @@
-/** Returns whether a scope covers another: `*` covers all, `runners:*` covers `runners:read`, and `*:read` covers `data:read`. */
+/**
+ * Returns whether a scope covers another: `*` covers all, `runners:*` covers `runners:read`, and
+ * `*:read` covers `data:read`.
+ */
 function covers(held: string, wanted: string): boolean {
   const wantedParts = wanted.split(":");
   const heldParts = held.split(":");

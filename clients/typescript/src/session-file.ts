@@ -1,5 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
+import {
+  mkdir,
+  open,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ABANDONED_AGE } from "./defaults.js";
 import { SessionInvalid, StorageFailed } from "./errors.js";
@@ -8,7 +17,9 @@ import { checkOwner } from "./owner.js";
 import { reason } from "./reason.js";
 import type { Runtime } from "./runtime.js";
 
-/** An access token in the file. Times are seconds since 1970. Members that are not listed are kept. */
+/**
+ * An access token in the file. Times are seconds since 1970. Members that are not listed are kept.
+ */
 export interface StoredToken {
   resource?: string | null;
   scope?: string | null;
@@ -20,7 +31,10 @@ export interface StoredToken {
   [unknown: string]: unknown;
 }
 
-/** The file of a session, which programs of every language share. Members that are not listed are kept. */
+/**
+ * The file of a session, which programs of every language share. Members that are not listed are
+ * kept.
+ */
 export interface StoredSession {
   version: 1;
   issuer: string;
@@ -37,15 +51,19 @@ type Members = Record<string, unknown>;
 const isText = (value: unknown): value is string => typeof value === "string";
 const isAbsent = (value: unknown) => value === null || value === undefined;
 const isTextOrAbsent = (value: unknown) => isAbsent(value) || isText(value);
-const isObject = (value: unknown): value is Members => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is Members =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** What JavaScript can represent as a date. */
 const LATEST_TIME = 8.64e12;
 const isTime = (value: unknown) => typeof value === "number" && Math.abs(value) <= LATEST_TIME;
 
 const isToken = (value: unknown) =>
-  isObject(value) && isText(value["value"]) && isTime(value["obtained_at"]) && isTime(value["expires_at"])
-  && ["resource", "scope", "token_type", "granted_scope"].every((name) => isTextOrAbsent(value[name]));
+  isObject(value) &&
+  isText(value["value"]) &&
+  isTime(value["obtained_at"]) &&
+  isTime(value["expires_at"]) &&
+  ["resource", "scope", "token_type", "granted_scope"].every((name) => isTextOrAbsent(value[name]));
 
 /** Returns what is wrong with the content of a file, or undefined. */
 function fault(value: unknown): string | undefined {
@@ -54,9 +72,11 @@ function fault(value: unknown): string | undefined {
   if (!isText(value["issuer"]) || !isText(value["client_id"])) return "has no issuer or client_id";
   if (!isTextOrAbsent(value["refresh_token"])) return "has a refresh_token that is not text";
   if (!isTextOrAbsent(value["scope"])) return "has a scope that is not text";
-  if (!isAbsent(value["storage"]) && value["storage"] !== "file" && value["storage"] !== "keyring") return "has an unknown storage";
+  if (!isAbsent(value["storage"]) && value["storage"] !== "file" && value["storage"] !== "keyring")
+    return "has an unknown storage";
   const tokens = value["access_tokens"];
-  if (!isAbsent(tokens) && !(Array.isArray(tokens) && tokens.every(isToken))) return "has access_tokens that cannot be understood";
+  if (!isAbsent(tokens) && !(Array.isArray(tokens) && tokens.every(isToken)))
+    return "has access_tokens that cannot be understood";
   return undefined;
 }
 
@@ -65,12 +85,15 @@ async function content(file: string): Promise<string | undefined> {
     return await readFile(file, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new StorageFailed(`The session ${file} cannot be read: ${reason(error)}. Make it readable for you.`);
+    throw new StorageFailed(
+      `The session ${file} cannot be read: ${reason(error)}. Make it readable for you.`,
+    );
   }
 }
 
 /**
- * Reads a session; undefined if there is none. No lock is needed, because the file is replaced as a whole.
+ * Reads a session; undefined if there is none. No lock is needed, because the file is replaced as a
+ * whole.
  *
  * @throws {SessionInvalid} The file is not a session.
  * @throws {StorageFailed} It cannot be read, or other users can change it.
@@ -87,13 +110,18 @@ export async function readSession(file: string): Promise<StoredSession | undefin
     // The message of the parser quotes the file.
   }
   const wrong = fault(value);
-  if (wrong !== undefined) throw new SessionInvalid(`The session ${file} ${wrong}. Delete the file, and run postern login.`);
+  if (wrong !== undefined)
+    throw new SessionInvalid(
+      `The session ${file} ${wrong}. Delete the file, and run postern login.`,
+    );
   const session = value as StoredSession;
   return { ...session, access_tokens: session.access_tokens ?? [] };
 }
 
 const failed = (file: string, error: unknown) =>
-  new StorageFailed(`The session ${file} cannot be written: ${reason(error)}. Make the folder writable for you.`);
+  new StorageFailed(
+    `The session ${file} cannot be written: ${reason(error)}. Make the folder writable for you.`,
+  );
 
 /** Creates the folder of a session, for this user only; each level that does not exist as well. */
 export async function createFolder({ file }: SessionPaths): Promise<void> {
@@ -108,7 +136,11 @@ export async function createFolder({ file }: SessionPaths): Promise<void> {
 
 /** A temporary file that will replace a session. It is created before a token is spent. */
 export class Replacement {
-  private constructor(private readonly file: string, private readonly temporary: string, private readonly handle: FileHandle) {}
+  private constructor(
+    private readonly file: string,
+    private readonly temporary: string,
+    private readonly handle: FileHandle,
+  ) {}
 
   /** Creates the file. The caller has the lock, unless it only tries whether this is possible. */
   static async prepare({ file }: SessionPaths): Promise<Replacement> {
@@ -141,7 +173,10 @@ export class Replacement {
   }
 }
 
-/** Makes the new name survive a power failure, where a folder can be opened. The file is whole either way. */
+/**
+ * Makes the new name survive a power failure, where a folder can be opened. The file is whole
+ * either way.
+ */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => undefined);
   await handle?.sync().catch(() => {});
@@ -153,7 +188,12 @@ export async function removeAbandoned(runtime: Runtime, { file }: SessionPaths):
   const names = await readdir(dirname(file)).catch(() => []);
   for (const name of names.filter((found) => found.startsWith(`.${basename(file)}.`))) {
     const path = join(dirname(file), name);
-    const age = runtime.now() - (await stat(path).then((found) => found.mtimeMs, () => runtime.now()));
+    const age =
+      runtime.now() -
+      (await stat(path).then(
+        (found) => found.mtimeMs,
+        () => runtime.now(),
+      ));
     if (age > ABANDONED_AGE) await rm(path, { force: true }).catch(() => {});
   }
 }
@@ -163,6 +203,8 @@ export async function deleteSession({ file }: SessionPaths): Promise<void> {
   try {
     await rm(file, { force: true });
   } catch (error) {
-    throw new StorageFailed(`The session ${file} cannot be deleted: ${reason(error)}. Delete the file yourself.`);
+    throw new StorageFailed(
+      `The session ${file} cannot be deleted: ${reason(error)}. Delete the file yourself.`,
+    );
   }
 }

@@ -1,4 +1,7 @@
-/** Runs one task at a time for each name. Those who ask while it runs get its outcome, also a failure. */
+/**
+ * Runs one task at a time for each name. Those who ask while it runs get its outcome, also a
+ * failure.
+ */
 export class Shared<T> {
   readonly #running = new Map<string, Promise<T>>();
 
@@ -14,7 +17,10 @@ export class Shared<T> {
   }
 }
 
-/** How long something that was fetched is used, and for how long a failure is repeated from memory. In milliseconds. */
+/**
+ * How long something that was fetched is used, and for how long a failure is repeated from memory.
+ * In milliseconds.
+ */
 export interface Ages {
   value: number;
   failure: number;
@@ -26,14 +32,24 @@ export class Cached<T> {
   #failure: { error: unknown; at: number } | undefined;
   readonly #fetching = new Shared<T>();
 
-  constructor(private readonly elapsed: () => number, private readonly ages: Ages) {}
+  constructor(
+    private readonly elapsed: () => number,
+    private readonly ages: Ages,
+  ) {}
 
-  /** Returns what is cached, if it is not older than `age`; else what `fetch` returns, to all who ask meanwhile. */
+  /**
+   * Returns what is cached, if it is not older than `age`; else what `fetch` returns, to all who
+   * ask meanwhile.
+   */
   async get(fetch: () => Promise<T>, age = this.ages.value): Promise<T> {
     const now = this.elapsed();
     if (this.#value && now - this.#value.at < age) return this.#value.value;
     if (this.#failure && now - this.#failure.at < this.ages.failure) throw this.#failure.error;
-    return this.#fetching.run("", () => true, () => this.#fetched(fetch));
+    return this.#fetching.run(
+      "",
+      () => true,
+      () => this.#fetched(fetch),
+    );
   }
 
   async #fetched(fetch: () => Promise<T>): Promise<T> {

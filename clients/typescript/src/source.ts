@@ -1,6 +1,11 @@
 import { published, isFresh, isValid, type AccessToken, type TokenState } from "./access-token.js";
 import { RENEW_AGAIN } from "./defaults.js";
-import { LockTimeout, LoginRequired, ServerUnavailable, WorkloadTokenUnavailable } from "./errors.js";
+import {
+  LockTimeout,
+  LoginRequired,
+  ServerUnavailable,
+  WorkloadTokenUnavailable,
+} from "./errors.js";
 import { OAuthError, errorOf, type Server, type Tokens } from "./grants.js";
 import type { Runtime } from "./runtime.js";
 import { Shared } from "./shared.js";
@@ -12,10 +17,12 @@ export interface TokenRequest {
 }
 
 /** Scopes are a set: their order says nothing. */
-export const sortedScope = (scope: string | null | undefined) => (scope ?? "").split(" ").filter(Boolean).sort().join(" ");
+export const sortedScope = (scope: string | null | undefined) =>
+  (scope ?? "").split(" ").filter(Boolean).sort().join(" ");
 
 /** Returns the same text for requests that get the same token. */
-export const keyOf = ({ resource, scope }: TokenRequest) => JSON.stringify([resource ?? null, sortedScope(scope)]);
+export const keyOf = ({ resource, scope }: TokenRequest) =>
+  JSON.stringify([resource ?? null, sortedScope(scope)]);
 
 /** How a logout ended. */
 export interface LogoutResult {
@@ -50,12 +57,20 @@ export class Renewal {
   }
 
   /** Runs `renew`. If there can be no new token now, one that is still valid is used. */
-  async orCurrent(token: TokenState | undefined, refused: string | undefined, renew: () => Promise<AccessToken>): Promise<AccessToken> {
+  async orCurrent(
+    token: TokenState | undefined,
+    refused: string | undefined,
+    renew: () => Promise<AccessToken>,
+  ): Promise<AccessToken> {
     try {
       return await renew();
     } catch (error) {
-      const isOutage = error instanceof ServerUnavailable || error instanceof LockTimeout || error instanceof WorkloadTokenUnavailable;
-      const isUsable = token !== undefined && token.value !== refused && isValid(token, this.runtime.now());
+      const isOutage =
+        error instanceof ServerUnavailable ||
+        error instanceof LockTimeout ||
+        error instanceof WorkloadTokenUnavailable;
+      const isUsable =
+        token !== undefined && token.value !== refused && isValid(token, this.runtime.now());
       if (!isOutage || !isUsable) throw error;
       this.#again = this.runtime.elapsed() + RENEW_AGAIN;
       return published(token);
@@ -63,7 +78,9 @@ export class Renewal {
   }
 }
 
-/** Returns the state of a token. Without a scope in the response, it has those that were requested. */
+/**
+ * Returns the state of a token. Without a scope in the response, it has those that were requested.
+ */
 export const stateOf = (tokens: Tokens, requested: string | undefined): TokenState => ({
   value: tokens.accessToken,
   tokenType: tokens.tokenType,
@@ -96,11 +113,16 @@ export class GrantSource implements Source {
     const usable = this.#renewal.usable(this.#tokens.get(key), refused);
     if (usable) return usable;
     return this.#renewal.orCurrent(this.#tokens.get(key), refused, () =>
-      this.#renewals.run(key, ({ value }) => value !== refused, async () => {
-        const state = stateOf(await this.#obtain(request), request.scope);
-        this.#tokens.set(key, state);
-        return published(state);
-      }));
+      this.#renewals.run(
+        key,
+        ({ value }) => value !== refused,
+        async () => {
+          const state = stateOf(await this.#obtain(request), request.scope);
+          this.#tokens.set(key, state);
+          return published(state);
+        },
+      ),
+    );
   }
 
   async logout(): Promise<LogoutResult> {
@@ -110,7 +132,10 @@ export class GrantSource implements Source {
       for (const value of values) await revoke(this.#server, value);
       return { revoked: true };
     } catch (error) {
-      return { revoked: false, warning: `The tokens could not be revoked, and are valid until they expire. ${(error as Error).message}` };
+      return {
+        revoked: false,
+        warning: `The tokens could not be revoked, and are valid until they expire. ${(error as Error).message}`,
+      };
     }
   }
 }
@@ -140,6 +165,9 @@ export class KeySource implements Source {
   }
 
   async logout(): Promise<LogoutResult> {
-    return { revoked: false, warning: "An API key is not ended by a logout: delete it at the server." };
+    return {
+      revoked: false,
+      warning: "An API key is not ended by a logout: delete it at the server.",
+    };
   }
 }

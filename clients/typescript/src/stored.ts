@@ -6,10 +6,25 @@ import { OAuthError, Server, errorOf, type Tokens } from "./grants.js";
 import { withLock } from "./lock.js";
 import type { Runtime } from "./runtime.js";
 import {
-  Replacement, createFolder, deleteSession, readSession, removeAbandoned, type StoredSession, type StoredToken,
+  Replacement,
+  createFolder,
+  deleteSession,
+  readSession,
+  removeAbandoned,
+  type StoredSession,
+  type StoredToken,
 } from "./session-file.js";
 import { Shared } from "./shared.js";
-import { Renewal, keyOf, revoke, sortedScope, stateOf, type LogoutResult, type Source, type TokenRequest } from "./source.js";
+import {
+  Renewal,
+  keyOf,
+  revoke,
+  sortedScope,
+  stateOf,
+  type LogoutResult,
+  type Source,
+  type TokenRequest,
+} from "./source.js";
 
 const seconds = (ms: number) => Math.floor(ms / 1000);
 
@@ -22,10 +37,12 @@ const state = (token: StoredToken): TokenState => ({
 });
 
 const isFor = (token: StoredToken, { resource, scope }: TokenRequest) =>
-  (token.resource ?? null) === (resource ?? null) && sortedScope(token.scope) === sortedScope(scope);
+  (token.resource ?? null) === (resource ?? null) &&
+  sortedScope(token.scope) === sortedScope(scope);
 
 /** Another type needs a proof, which this package does not make. */
-const isBearer = ({ token_type: type }: StoredToken) => (type ?? "Bearer").toLowerCase() === "bearer";
+const isBearer = ({ token_type: type }: StoredToken) =>
+  (type ?? "Bearer").toLowerCase() === "bearer";
 
 function find(session: StoredSession, request: TokenRequest): TokenState | undefined {
   const token = session.access_tokens.find((entry) => isFor(entry, request) && isBearer(entry));
@@ -35,7 +52,9 @@ function find(session: StoredSession, request: TokenRequest): TokenState | undef
 /** Returns the session with these tokens in place of the ones for the same request. */
 function withTokens(session: StoredSession, request: TokenRequest, tokens: Tokens): StoredSession {
   const token = stateOf(tokens, request.scope ?? session.scope ?? undefined);
-  const others = session.access_tokens.filter((entry) => !isFor(entry, request) && entry.expires_at * 1000 > tokens.obtainedAt);
+  const others = session.access_tokens.filter(
+    (entry) => !isFor(entry, request) && entry.expires_at * 1000 > tokens.obtainedAt,
+  );
   const added: StoredToken = {
     resource: request.resource ?? null,
     scope: request.scope ?? null,
@@ -45,14 +64,20 @@ function withTokens(session: StoredSession, request: TokenRequest, tokens: Token
     obtained_at: seconds(tokens.obtainedAt),
     expires_at: seconds(tokens.obtainedAt) + seconds(tokens.lifetime),
   };
-  return { ...session, ...(tokens.refreshToken !== undefined && { refresh_token: tokens.refreshToken }), access_tokens: [...others, added] };
+  return {
+    ...session,
+    ...(tokens.refreshToken !== undefined && { refresh_token: tokens.refreshToken }),
+    access_tokens: [...others, added],
+  };
 }
 
 const COMMAND = "postern login";
-const loginCommand = (profile: string) => (profile === DEFAULT_PROFILE ? COMMAND : `${COMMAND} --profile ${profile}`);
+const loginCommand = (profile: string) =>
+  profile === DEFAULT_PROFILE ? COMMAND : `${COMMAND} --profile ${profile}`;
 
 /** Returns whether the tokens of a session may be sent to a server. */
-const isOf = (session: StoredSession, server: Server) => session.issuer === server.issuer && session.client_id === server.clientId;
+const isOf = (session: StoredSession, server: Server) =>
+  session.issuer === server.issuer && session.client_id === server.clientId;
 
 /** The session of a login, in a file that several programs use at the same time. */
 export class StoredSource implements Source {
@@ -63,17 +88,32 @@ export class StoredSource implements Source {
   readonly #renewals = new Shared<AccessToken>();
   #server: Server;
 
-  private constructor(runtime: Runtime, paths: SessionPaths, session: Pick<StoredSession, "issuer" | "client_id">) {
+  private constructor(
+    runtime: Runtime,
+    paths: SessionPaths,
+    session: Pick<StoredSession, "issuer" | "client_id">,
+  ) {
     this.#runtime = runtime;
     this.#paths = paths;
     this.#renewal = new Renewal(runtime);
     this.#server = new Server(runtime, session.issuer, { clientId: session.client_id });
   }
 
-  /** Opens the session at `paths`. If there is none, or its file cannot be read, the first token says so. */
-  static async open(runtime: Runtime, paths: SessionPaths, profile: Omit<Profile, "name">): Promise<StoredSource> {
+  /**
+   * Opens the session at `paths`. If there is none, or its file cannot be read, the first token
+   * says so.
+   */
+  static async open(
+    runtime: Runtime,
+    paths: SessionPaths,
+    profile: Omit<Profile, "name">,
+  ): Promise<StoredSource> {
     const session = await readSession(paths.file).catch(() => undefined);
-    return new StoredSource(runtime, paths, session ?? { issuer: profile.issuer, client_id: profile.clientId });
+    return new StoredSource(
+      runtime,
+      paths,
+      session ?? { issuer: profile.issuer, client_id: profile.clientId },
+    );
   }
 
   /**
@@ -90,15 +130,28 @@ export class StoredSource implements Source {
   }
 
   /** Stores the session of a login. */
-  static async create(server: Server, paths: SessionPaths, clientId: string, request: TokenRequest, tokens: Tokens): Promise<StoredSource> {
+  static async create(
+    server: Server,
+    paths: SessionPaths,
+    clientId: string,
+    request: TokenRequest,
+    tokens: Tokens,
+  ): Promise<StoredSource> {
     const scope = tokens.scope ?? request.scope;
     const empty: StoredSession = {
-      version: 1, issuer: server.issuer, client_id: clientId, storage: "file", ...(scope !== undefined && { scope }), access_tokens: [],
+      version: 1,
+      issuer: server.issuer,
+      client_id: clientId,
+      storage: "file",
+      ...(scope !== undefined && { scope }),
+      access_tokens: [],
     };
     // What the login asked for is what requests get that ask for nothing.
     const session = withTokens(empty, {}, tokens);
     await createFolder(paths);
-    await withLock(server.runtime, paths.lock, async () => (await Replacement.prepare(paths)).write(session));
+    await withLock(server.runtime, paths.lock, async () =>
+      (await Replacement.prepare(paths)).write(session),
+    );
     return new StoredSource(server.runtime, paths, session);
   }
 
@@ -113,7 +166,8 @@ export class StoredSource implements Source {
   }
 
   #serverOf(session: StoredSession): Server {
-    if (!isOf(session, this.#server)) this.#server = new Server(this.#runtime, session.issuer, { clientId: session.client_id });
+    if (!isOf(session, this.#server))
+      this.#server = new Server(this.#runtime, session.issuer, { clientId: session.client_id });
     return this.#server;
   }
 
@@ -124,10 +178,17 @@ export class StoredSource implements Source {
     const usable = this.#renewal.usable(before, refused);
     if (usable) return usable;
     return this.#renewal.orCurrent(before, refused, () =>
-      this.#renewals.run(keyOf(request), ({ value }) => value !== refused, () => this.#renew(request, refused)));
+      this.#renewals.run(
+        keyOf(request),
+        ({ value }) => value !== refused,
+        () => this.#renew(request, refused),
+      ),
+    );
   }
 
-  /** Renews the session. If another login replaces it meanwhile, its tokens go to its own issuer. */
+  /**
+   * Renews the session. If another login replaces it meanwhile, its tokens go to its own issuer.
+   */
   async #renew(request: TokenRequest, refused: string | undefined): Promise<AccessToken> {
     for (let count = 0; count < MOST_LOGINS; count += 1) {
       const session = await this.#read();
@@ -135,14 +196,24 @@ export class StoredSource implements Source {
       const server = this.#serverOf(session);
       // Before the lock, because others wait for it.
       await server.metadata();
-      const token = await withLock(this.#runtime, this.#paths.lock, () => this.#renewed(server, request, refused));
+      const token = await withLock(this.#runtime, this.#paths.lock, () =>
+        this.#renewed(server, request, refused),
+      );
       if (token !== undefined) return token;
     }
-    throw new LoginRequired(`Other logins keep replacing the session "${this.#paths.profile}". End them, and run ${loginCommand(this.#paths.profile)}.`);
+    throw new LoginRequired(
+      `Other logins keep replacing the session "${this.#paths.profile}". End them, and run ${loginCommand(this.#paths.profile)}.`,
+    );
   }
 
-  /** Renews the session and stores it; undefined if it is not of `server`. The caller has the lock. */
-  async #renewed(server: Server, request: TokenRequest, refused: string | undefined): Promise<AccessToken | undefined> {
+  /**
+   * Renews the session and stores it; undefined if it is not of `server`. The caller has the lock.
+   */
+  async #renewed(
+    server: Server,
+    request: TokenRequest,
+    refused: string | undefined,
+  ): Promise<AccessToken | undefined> {
     const session = await this.#read();
     if (!isOf(session, server)) return undefined;
     const usable = this.#renewal.usable(find(session, request), refused);
@@ -160,14 +231,24 @@ export class StoredSource implements Source {
     }
   }
 
-  /** Exchanges the refresh token, and follows it if a program that does not know the lock replaced it. */
-  async #refreshed(server: Server, session: StoredSession, request: TokenRequest): Promise<{ tokens: Tokens; used: StoredSession } | undefined> {
+  /**
+   * Exchanges the refresh token, and follows it if a program that does not know the lock replaced
+   * it.
+   */
+  async #refreshed(
+    server: Server,
+    session: StoredSession,
+    request: TokenRequest,
+  ): Promise<{ tokens: Tokens; used: StoredSession } | undefined> {
     let used = session;
     for (let sent: string | undefined; ;) {
       const token = refreshTokenOf(used, this.#paths);
       if (token === sent) throw this.#ended();
       try {
-        return { tokens: await server.grant("refresh_token", { refresh_token: token, ...request }), used };
+        return {
+          tokens: await server.grant("refresh_token", { refresh_token: token, ...request }),
+          used,
+        };
       } catch (error) {
         if (!(error instanceof OAuthError)) throw error;
         if (error.error !== "invalid_grant") throw errorOf(server.issuer, error);
@@ -180,7 +261,9 @@ export class StoredSource implements Source {
   }
 
   #ended(): LoginRequired {
-    return new LoginRequired(`${this.#server.issuer} has ended the session "${this.#paths.profile}". Run ${loginCommand(this.#paths.profile)}.`);
+    return new LoginRequired(
+      `${this.#server.issuer} has ended the session "${this.#paths.profile}". Run ${loginCommand(this.#paths.profile)}.`,
+    );
   }
 
   async logout(): Promise<LogoutResult> {
@@ -190,44 +273,61 @@ export class StoredSource implements Source {
       const server = session instanceof Error ? undefined : this.#serverOf(session);
       // Before the lock. If it fails, revoking says why.
       await server?.metadata().catch(() => {});
-      const result = await withLock(this.#runtime, this.#paths.lock, () => this.#loggedOut(server, left === 1));
+      const result = await withLock(this.#runtime, this.#paths.lock, () =>
+        this.#loggedOut(server, left === 1),
+      );
       if (result !== undefined) return result;
     }
   }
 
-  /** Revokes the session and deletes it; undefined if it is not of `server`. The caller has the lock. */
+  /**
+   * Revokes the session and deletes it; undefined if it is not of `server`. The caller has the
+   * lock.
+   */
   async #loggedOut(server: Server | undefined, isLast: boolean): Promise<LogoutResult | undefined> {
     const session = await readSession(this.#paths.file).catch((error: Error) => error);
     if (session === undefined) return { revoked: true };
     const isKnown = !(session instanceof Error) && server !== undefined && isOf(session, server);
     if (!isKnown && !isLast && !(session instanceof Error)) return undefined;
-    const result = isKnown ? await revoked(server, session) : { revoked: false, warning: NOT_UNDERSTOOD };
+    const result = isKnown
+      ? await revoked(server, session)
+      : { revoked: false, warning: NOT_UNDERSTOOD };
     await deleteSession(this.#paths);
     return result;
   }
 }
 
-const NOT_UNDERSTOOD = "The session was deleted here. Its file could not be understood, so the server may accept its tokens until they expire.";
-const IN_KEYRING = "The session was deleted here, and its access tokens were revoked. Its refresh token is in the keyring, which this "
-  + "package does not read: the server accepts it until it expires.";
+const NOT_UNDERSTOOD =
+  "The session was deleted here. Its file could not be understood, so the server may accept its tokens until they expire.";
+const IN_KEYRING =
+  "The session was deleted here, and its access tokens were revoked. Its refresh token is in the keyring, which this " +
+  "package does not read: the server accepts it until it expires.";
 
 async function revoked(server: Server, session: StoredSession): Promise<LogoutResult> {
   const { refresh_token: refreshToken, access_tokens: accessTokens } = session;
   try {
-    for (const token of refreshToken ? [refreshToken] : accessTokens.map(({ value }) => value)) await revoke(server, token);
+    for (const token of refreshToken ? [refreshToken] : accessTokens.map(({ value }) => value))
+      await revoke(server, token);
   } catch (error) {
-    const last = accessTokens.length === 0 ? "" : ` access tokens until ${shownTime(Math.max(...accessTokens.map(({ expires_at: at }) => at)))}`;
+    const last =
+      accessTokens.length === 0
+        ? ""
+        : ` access tokens until ${shownTime(Math.max(...accessTokens.map(({ expires_at: at }) => at)))}`;
     const refresh = refreshToken ? `${last && ", and"} its refresh token until that expires` : "";
     const warning = `The session was deleted here, but could not be revoked. The server may still accept${last && ` its${last}`}${refresh}. `;
     return { revoked: false, warning: warning + (error as Error).message };
   }
-  return !refreshToken && session.storage === "keyring" ? { revoked: false, warning: IN_KEYRING } : { revoked: true };
+  return !refreshToken && session.storage === "keyring"
+    ? { revoked: false, warning: IN_KEYRING }
+    : { revoked: true };
 }
 
 const shownTime = (at: number) => new Date(at * 1000).toISOString().replace(/\.\d+Z$/, "Z");
 
 function noSession({ profile, file }: SessionPaths): LoginRequired {
-  return new LoginRequired(`There is no session "${profile}" (${file}). Run ${loginCommand(profile)}.`);
+  return new LoginRequired(
+    `There is no session "${profile}" (${file}). Run ${loginCommand(profile)}.`,
+  );
 }
 
 function refreshTokenOf(session: StoredSession, { profile, file }: SessionPaths): string {
@@ -237,5 +337,7 @@ function refreshTokenOf(session: StoredSession, { profile, file }: SessionPaths)
       `The refresh token of ${file} is in the keyring, which this package does not read. Run ${loginCommand(profile)} --storage file.`,
     );
   }
-  throw new LoginRequired(`The session "${profile}" cannot be renewed, because the server gave no refresh token. Run ${loginCommand(profile)}.`);
+  throw new LoginRequired(
+    `The session "${profile}" cannot be renewed, because the server gave no refresh token. Run ${loginCommand(profile)}.`,
+  );
 }

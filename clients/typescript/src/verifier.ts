@@ -21,9 +21,15 @@ export interface VerifierOptions {
   audience: string;
   /** The algorithms of the tokens. By default, ES256. */
   algorithms?: readonly string[];
-  /** How to ask about API keys and everything else that is no access token of the issuer. Without it, these are refused. */
+  /**
+   * How to ask about API keys and everything else that is no access token of the issuer. Without
+   * it, these are refused.
+   */
   introspection?: Introspection;
-  /** Asks about access tokens too, so that revoked ones are refused at once. By default, they are accepted until they expire. */
+  /**
+   * Asks about access tokens too, so that revoked ones are refused at once. By default, they are
+   * accepted until they expire.
+   */
   introspectJwts?: boolean;
   /** The URL of the metadata of the API (RFC 9728), for challenges. */
   resourceMetadata?: string;
@@ -39,7 +45,9 @@ export interface Credentials {
   apiKey?: string | null | undefined;
 }
 
-/** The caller. An access token that was verified locally does not say the members from `kind` on. */
+/**
+ * The caller. An access token that was verified locally does not say the members from `kind` on.
+ */
 export interface Principal {
   userId: string;
   scopes: readonly string[];
@@ -56,7 +64,8 @@ export interface Principal {
   metadata?: Readonly<Record<string, unknown>>;
 }
 
-const NOT_VALID = "The credential is not valid: it may have expired or been revoked, or be for another API. Get another one.";
+const NOT_VALID =
+  "The credential is not valid: it may have expired or been revoked, or be for another API. Get another one.";
 const NONE = "Send a credential, in the header Authorization: Bearer or X-API-Key.";
 const TWO = "Send one credential, in Authorization or in X-API-Key.";
 const UNAVAILABLE = "The credential cannot be checked at the moment. Try again later.";
@@ -70,7 +79,9 @@ type Active = Record<string, unknown>;
 const text = (value: unknown) => (typeof value === "string" ? value : undefined);
 
 function defined<T extends object>(members: { [K in keyof T]: T[K] | undefined }): Partial<T> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<T>;
+  return Object.fromEntries(
+    Object.entries(members).filter(([, value]) => value !== undefined),
+  ) as Partial<T>;
 }
 
 /** The last one who acts (RFC 8693 §4.1). */
@@ -92,19 +103,46 @@ const principalOf = (claims: JWTPayload | Active): Principal => ({
 
 const DEFAULT_ALGORITHMS = ["ES256"];
 /** Those whose keys can be published. */
-const ALGORITHMS = ["ES256", "ES384", "ES512", "EdDSA", "Ed25519", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
+const ALGORITHMS = [
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA",
+  "Ed25519",
+  "PS256",
+  "PS384",
+  "PS512",
+  "RS256",
+  "RS384",
+  "RS512",
+];
 
-function checkOptions({ issuer, audience, algorithms = DEFAULT_ALGORITHMS, introspection, introspectJwts }: VerifierOptions): void {
+function checkOptions({
+  issuer,
+  audience,
+  algorithms = DEFAULT_ALGORITHMS,
+  introspection,
+  introspectJwts,
+}: VerifierOptions): void {
   secureUrl(issuer);
-  if (audience === "") throw new TypeError("The audience must be the uri of a resource, or the issuer.");
+  if (audience === "")
+    throw new TypeError("The audience must be the uri of a resource, or the issuer.");
   const unknown = algorithms.filter((name) => !ALGORITHMS.includes(name));
-  if (algorithms.length === 0 || unknown.length > 0) throw new TypeError(`The algorithms must be of ${ALGORITHMS.join(", ")}.`);
-  if (introspectJwts && !introspection) throw new TypeError("To introspect JWTs, the verifier needs introspection.");
-  const secret = introspection && ("apiKey" in introspection ? introspection.apiKey : introspection.clientSecret);
-  if (secret === "") throw new TypeError("The secret, or the key, of the introspection must not be empty.");
+  if (algorithms.length === 0 || unknown.length > 0)
+    throw new TypeError(`The algorithms must be of ${ALGORITHMS.join(", ")}.`);
+  if (introspectJwts && !introspection)
+    throw new TypeError("To introspect JWTs, the verifier needs introspection.");
+  const secret =
+    introspection &&
+    ("apiKey" in introspection ? introspection.apiKey : introspection.clientSecret);
+  if (secret === "")
+    throw new TypeError("The secret, or the key, of the introspection must not be empty.");
 }
 
-/** Decides which credentials an API accepts: its issuer's access tokens by their signature, all others by asking the issuer. */
+/**
+ * Decides which credentials an API accepts: its issuer's access tokens by their signature, all
+ * others by asking the issuer.
+ */
 export class Verifier {
   readonly #options: VerifierOptions;
   readonly #runtime: Runtime;
@@ -120,9 +158,13 @@ export class Verifier {
     this.#options = options;
     this.#runtime = runtimeWith(options.runtime);
     const { introspection } = options;
-    const client = introspection && "clientSecret" in introspection
-      ? { clientId: introspection.clientId ?? options.audience, clientSecret: introspection.clientSecret }
-      : { clientId: undefined };
+    const client =
+      introspection && "clientSecret" in introspection
+        ? {
+            clientId: introspection.clientId ?? options.audience,
+            clientSecret: introspection.clientSecret,
+          }
+        : { clientId: undefined };
     this.#server = new Server(this.#runtime, options.issuer, client, FAILURE_AGE);
     this.#keys = new IssuerKeys(this.#server);
   }
@@ -150,12 +192,21 @@ export class Verifier {
   }
 
   /** @internal */
-  refusal(code: ConstructorParameters<typeof Refusal>[0], description: string, more: Record<string, string> = {}): Refusal {
-    return new Refusal(code, description, { ...more, resource_metadata: this.#options.resourceMetadata });
+  refusal(
+    code: ConstructorParameters<typeof Refusal>[0],
+    description: string,
+    more: Record<string, string> = {},
+  ): Refusal {
+    return new Refusal(code, description, {
+      ...more,
+      resource_metadata: this.#options.resourceMetadata,
+    });
   }
 
   #presented({ authorization, apiKey }: Credentials): string {
-    const headers = [authorization, apiKey].filter((value) => value !== undefined && value !== null && value !== "");
+    const headers = [authorization, apiKey].filter(
+      (value) => value !== undefined && value !== null && value !== "",
+    );
     if (headers.length === 0) throw this.refusal("auth_required", NONE);
     if (headers.length > 1) throw this.refusal("invalid_request", TWO);
     const token = authorization ? BEARER.exec(authorization)?.[1] : API_KEY.exec(apiKey ?? "")?.[0];
@@ -167,11 +218,15 @@ export class Verifier {
     try {
       const isOwn = this.#isOwnJwt(token);
       const local = isOwn ? await this.#verified(token) : undefined;
-      const principal = local && !this.#options.introspectJwts ? local : await this.#introspected(token);
+      const principal =
+        local && !this.#options.introspectJwts ? local : await this.#introspected(token);
       if (principal) return principal;
     } catch (error) {
       if (error instanceof errors.JOSEError) throw this.refusal("invalid_token", NOT_VALID);
-      const report = this.#options.onFailure ?? ((failure: Error) => void process.stderr.write(`A credential cannot be checked: ${failure.message}\n`));
+      const report =
+        this.#options.onFailure ??
+        ((failure: Error) =>
+          void process.stderr.write(`A credential cannot be checked: ${failure.message}\n`));
       report(error instanceof OAuthError ? errorOf(this.#options.issuer, error) : (error as Error));
       throw this.refusal("temporarily_unavailable", UNAVAILABLE);
     }
@@ -181,7 +236,10 @@ export class Verifier {
   /** Returns whether a token says that it is an access token of the issuer. */
   #isOwnJwt(token: string): boolean {
     try {
-      return decodeProtectedHeader(token).typ?.toLowerCase() === "at+jwt" && decodeJwt(token).iss === this.#options.issuer;
+      return (
+        decodeProtectedHeader(token).typ?.toLowerCase() === "at+jwt" &&
+        decodeJwt(token).iss === this.#options.issuer
+      );
     } catch {
       return false;
     }
@@ -213,8 +271,10 @@ export class Verifier {
     const answer: Active = { ...(await this.#server.introspect(token, audience, apiKey)) };
     const isForUs = answer["aud"] === undefined || [answer["aud"]].flat().includes(audience);
     const isFromIssuer = answer["iss"] === undefined || answer["iss"] === this.#options.issuer;
-    const isBearer = text(answer["token_type"])?.toLowerCase() === "bearer" && answer["cnf"] === undefined;
-    if (answer["active"] !== true || !isForUs || !isFromIssuer || !isBearer || !text(answer["sub"])) return undefined;
+    const isBearer =
+      text(answer["token_type"])?.toLowerCase() === "bearer" && answer["cnf"] === undefined;
+    if (answer["active"] !== true || !isForUs || !isFromIssuer || !isBearer || !text(answer["sub"]))
+      return undefined;
     const { kind, resources, on_behalf_of: onBehalfOf, metadata } = answer;
     return {
       ...principalOf(answer),

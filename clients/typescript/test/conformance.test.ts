@@ -1,19 +1,47 @@
 // The cases of clients/conformance, which every language runs.
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, readFileSync, readdirSync, statSync, utimesSync, writeFileSync, existsSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+  existsSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import test, { after, before } from "node:test";
 import { decodeJwt } from "jose";
-import { PosternError, Session, loginWithBrowser, loginWithDevice, signRequest, type AccessToken, type WorkloadSource } from "../src/index.js";
+import {
+  PosternError,
+  Session,
+  loginWithBrowser,
+  loginWithDevice,
+  signRequest,
+  type AccessToken,
+  type WorkloadSource,
+} from "../src/index.js";
 import type { Runtime } from "../src/runtime.js";
 import { CONFORMANCE, folder, startDeployment } from "./harness.js";
 
 interface Expected {
-  error?: string; says?: string[]; token?: "stored" | "new" | "same"; scope?: string; audience?: string; status?: number;
-  waits?: [number, number][]; warns?: boolean;
+  error?: string;
+  says?: string[];
+  token?: "stored" | "new" | "same";
+  scope?: string;
+  audience?: string;
+  status?: number;
+  waits?: [number, number][];
+  warns?: boolean;
 }
 interface FileState {
-  exists?: boolean; mode?: string; refresh_token?: "changed" | "kept"; tokens?: number; files?: string[]; members?: Record<string, unknown>;
+  exists?: boolean;
+  mode?: string;
+  refresh_token?: "changed" | "kept";
+  tokens?: number;
+  files?: string[];
+  members?: Record<string, unknown>;
   token_members?: Record<string, unknown>;
 }
 interface Step {
@@ -27,13 +55,20 @@ interface Step {
   expect?: Expected;
   check?: { requests?: Record<string, number>; file?: FileState };
 }
-interface Case { name: string; steps: Step[] }
+interface Case {
+  name: string;
+  steps: Step[];
+}
 
 const ends: (() => void | Promise<void>)[] = [];
 let deployment: Awaited<ReturnType<typeof startDeployment>>;
 
-before(async () => { deployment = await startDeployment({ after: (end) => ends.push(end) }); });
-after(async () => { for (const end of ends.reverse()) await end(); });
+before(async () => {
+  deployment = await startDeployment({ after: (end) => ends.push(end) });
+});
+after(async () => {
+  for (const end of ends.reverse()) await end();
+});
 
 /** What controls a terminal. */
 const CONTROLS = /\p{Cc}/u;
@@ -81,7 +116,8 @@ class Run {
   async step(step: Step): Promise<void> {
     if (step.control) await this.#control(step.control);
     else if (step.write) this.#write(step.write);
-    else if (step.chmod) chmodSync(join(this.home, step.chmod.path), Number.parseInt(step.chmod.mode, 8));
+    else if (step.chmod)
+      chmodSync(join(this.home, step.chmod.path), Number.parseInt(step.chmod.mode, 8));
     else if (step.advance !== undefined) this.#advance(step.advance * 1000);
     else if (step.new_session) this.#session = undefined;
     else if (step.call) await this.#call(step.call, step.with ?? {}, step.expect ?? {});
@@ -96,7 +132,9 @@ class Run {
 
   async #control(command: Record<string, unknown>) {
     const { session } = command;
-    await deployment.order(session ? { ...command, session: { home: this.home, ...(session as object) } } : command);
+    await deployment.order(
+      session ? { ...command, session: { home: this.home, ...(session as object) } } : command,
+    );
     this.#before = this.#content?.["refresh_token"];
   }
 
@@ -108,10 +146,20 @@ class Run {
   }
 
   async #call(name: string, args: Record<string, unknown>, expected: Expected) {
-    const stored = (() => { try { return this.#content; } catch { return undefined; } })();
+    const stored = (() => {
+      try {
+        return this.#content;
+      } catch {
+        return undefined;
+      }
+    })();
     const tokens = [stored?.["access_tokens"] ?? []].flat();
     const secrets = [
-      stored?.["refresh_token"], ...tokens.map(({ value }) => value), deployment.agent.secret, deployment.api_key, this.#last?.value,
+      stored?.["refresh_token"],
+      ...tokens.map(({ value }) => value),
+      deployment.agent.secret,
+      deployment.api_key,
+      this.#last?.value,
     ].filter((secret) => typeof secret === "string" && secret !== "");
     this.#waits = [];
     const before = this.#last;
@@ -120,10 +168,15 @@ class Run {
       result = await CALLS[name]?.(this, args);
     } catch (error) {
       if (!(error instanceof PosternError)) throw error;
-      for (const secret of secrets) assert.ok(!String(error.stack).includes(secret), "an error shows a secret");
+      for (const secret of secrets)
+        assert.ok(!String(error.stack).includes(secret), "an error shows a secret");
       assert.doesNotMatch(error.message, CONTROLS);
       assert.equal(error.code, expected.error, error.message);
-      for (const word of expected.says ?? []) assert.ok(error.message.includes(this.#filled(word)), `${error.message} does not say ${word}`);
+      for (const word of expected.says ?? [])
+        assert.ok(
+          error.message.includes(this.#filled(word)),
+          `${error.message} does not say ${word}`,
+        );
       return this.#expectWaits(expected);
     }
     assert.equal(undefined, expected.error, `${name} did not fail`);
@@ -141,15 +194,30 @@ class Run {
   #expectWaits({ waits }: Expected) {
     if (!waits) return;
     assert.equal(this.#waits.length, waits.length, `waits: ${this.#waits.join(" ")}`);
-    waits.forEach(([least, most], at) => assert.ok((this.#waits[at] ?? -1) >= least && (this.#waits[at] ?? -1) <= most, `waits: ${this.#waits.join(" ")}`));
+    waits.forEach(([least, most], at) =>
+      assert.ok(
+        (this.#waits[at] ?? -1) >= least && (this.#waits[at] ?? -1) <= most,
+        `waits: ${this.#waits.join(" ")}`,
+      ),
+    );
   }
 
-  async #expectResult(result: unknown, expected: Expected, before: AccessToken | undefined, stored: string | undefined) {
+  async #expectResult(
+    result: unknown,
+    expected: Expected,
+    before: AccessToken | undefined,
+    stored: string | undefined,
+  ) {
     if (expected.status !== undefined) assert.equal((result as Response).status, expected.status);
     if ((result as object).hasOwnProperty("revoked")) {
       const { revoked, warning } = result as { revoked: boolean; warning?: string };
-      assert.deepEqual([!revoked, warning !== undefined], [expected.warns ?? false, expected.warns ?? false], warning);
-      for (const word of expected.says ?? []) assert.ok(warning?.includes(this.#filled(word)), `${warning} does not say ${word}`);
+      assert.deepEqual(
+        [!revoked, warning !== undefined],
+        [expected.warns ?? false, expected.warns ?? false],
+        warning,
+      );
+      for (const word of expected.says ?? [])
+        assert.ok(warning?.includes(this.#filled(word)), `${warning} does not say ${word}`);
     }
     const token = result as AccessToken;
     if (expected.token === "stored") assert.equal(token.value, stored);
@@ -158,36 +226,51 @@ class Run {
       assert.ok(token.value !== before?.value && token.value !== stored);
       const { aud } = decodeJwt(token.value);
       if (aud === deployment.issuer) {
-        const answer = await fetch(`${deployment.upstream}/v1/auth/whoami`, { headers: { authorization: `Bearer ${token.value}` } });
+        const answer = await fetch(`${deployment.upstream}/v1/auth/whoami`, {
+          headers: { authorization: `Bearer ${token.value}` },
+        });
         assert.equal(answer.status, 200);
       }
     }
     if (expected.scope !== undefined) assert.equal(token.scope, expected.scope);
-    if (expected.audience !== undefined) assert.equal(decodeJwt(token.value).aud, this.#filled(expected.audience));
+    if (expected.audience !== undefined)
+      assert.equal(decodeJwt(token.value).aud, this.#filled(expected.audience));
   }
 
   async #check({ requests = {}, file }: NonNullable<Step["check"]>) {
     const { counts } = await deployment.state();
-    for (const [name, count] of Object.entries(requests)) assert.equal(counts[name] ?? 0, count, `${name}: ${JSON.stringify(counts)}`);
+    for (const [name, count] of Object.entries(requests))
+      assert.equal(counts[name] ?? 0, count, `${name}: ${JSON.stringify(counts)}`);
     if (!file) return;
     if (file.exists !== undefined) assert.equal(existsSync(this.#file), file.exists);
-    if (file.mode !== undefined) assert.equal((statSync(this.#file).mode & 0o777).toString(8).padStart(4, "0"), file.mode);
+    if (file.mode !== undefined)
+      assert.equal((statSync(this.#file).mode & 0o777).toString(8).padStart(4, "0"), file.mode);
     if (file.refresh_token !== undefined) {
-      assert.equal(this.#content?.["refresh_token"] === this.#before ? "kept" : "changed", file.refresh_token);
+      assert.equal(
+        this.#content?.["refresh_token"] === this.#before ? "kept" : "changed",
+        file.refresh_token,
+      );
     }
-    if (file.tokens !== undefined) assert.equal(this.#content?.["access_tokens"].length, file.tokens);
-    if (file.files !== undefined) assert.deepEqual(readdirSync(dirname(this.#file)).sort(), [...file.files].sort());
+    if (file.tokens !== undefined)
+      assert.equal(this.#content?.["access_tokens"].length, file.tokens);
+    if (file.files !== undefined)
+      assert.deepEqual(readdirSync(dirname(this.#file)).sort(), [...file.files].sort());
     for (const [name, value] of Object.entries(file.token_members ?? {})) {
-      const values = this.#content?.["access_tokens"].map((token: Record<string, unknown>) => JSON.stringify(token[name]));
+      const values = this.#content?.["access_tokens"].map((token: Record<string, unknown>) =>
+        JSON.stringify(token[name]),
+      );
       assert.ok(values.includes(JSON.stringify(value)), `no token has ${name}`);
     }
-    for (const [name, value] of Object.entries(file.members ?? {})) assert.deepEqual(this.#content?.[name], value);
+    for (const [name, value] of Object.entries(file.members ?? {}))
+      assert.deepEqual(this.#content?.[name], value);
   }
 
   /** Returns the session of the last call, or opens one. */
   async session({ profile, path }: { profile?: string; path?: string } = {}): Promise<Session> {
-    if (profile !== undefined) this.#session = await Session.open({ profile, runtime: this.runtime() });
-    if (path !== undefined) this.#session = await Session.open({ path: join(this.home, path), runtime: this.runtime() });
+    if (profile !== undefined)
+      this.#session = await Session.open({ profile, runtime: this.runtime() });
+    if (path !== undefined)
+      this.#session = await Session.open({ path: join(this.home, path), runtime: this.runtime() });
     this.#session ??= await Session.open({ runtime: this.runtime() });
     return this.#session;
   }
@@ -204,8 +287,12 @@ class Run {
 
   async token({ profile, path, callers = 1, ...options }: Record<string, any>) {
     const session = await this.session({ profile, path });
-    const outcomes = await Promise.allSettled(Array.from({ length: callers }, () => session.accessToken(options)));
-    const shown = outcomes.map((outcome) => outcome.status === "fulfilled" ? outcome.value.value : (outcome.reason as PosternError).code);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: callers }, () => session.accessToken(options)),
+    );
+    const shown = outcomes.map((outcome) =>
+      outcome.status === "fulfilled" ? outcome.value.value : (outcome.reason as PosternError).code,
+    );
     assert.deepEqual(new Set(shown).size, 1, "the callers get different outcomes");
     const [outcome] = outcomes;
     if (outcome?.status !== "fulfilled") throw outcome?.reason;
@@ -219,10 +306,16 @@ class Run {
 
 type Call = (run: Run, args: Record<string, any>) => Promise<unknown>;
 
-async function federation(run: Run, { from, without, claims, resource, scope }: Record<string, any>) {
+async function federation(
+  run: Run,
+  { from, without, claims, resource, scope }: Record<string, any>,
+) {
   const env: Record<string, string> = {};
   const tokenFile = join(run.home, "token");
-  const workloadToken = async (kind: string) => (await deployment.order({ workload_token: { kind, ...(claims && { claims }) } }))["workload_token"] as string;
+  const workloadToken = async (kind: string) =>
+    (await deployment.order({ workload_token: { kind, ...(claims && { claims }) } }))[
+      "workload_token"
+    ] as string;
   if (without === undefined) {
     if (from === "github") Object.assign(env, deployment.workload.github);
     if (from === "gitlab") env["POSTERN_ID_TOKEN"] = await workloadToken("gitlab");
@@ -230,8 +323,11 @@ async function federation(run: Run, { from, without, claims, resource, scope }: 
     if (from === "file") writeFileSync(tokenFile, await workloadToken("oidc"));
   }
   const session = Session.federation({
-    issuer: deployment.issuer, from: from as WorkloadSource, audience: deployment.workload.audience,
-    ...(["kubernetes", "file"].includes(from) && { tokenFile }), runtime: run.runtime(env),
+    issuer: deployment.issuer,
+    from: from as WorkloadSource,
+    audience: deployment.workload.audience,
+    ...(["kubernetes", "file"].includes(from) && { tokenFile }),
+    runtime: run.runtime(env),
   });
   return run.use(session, { resource, scope });
 }
@@ -242,32 +338,59 @@ const CALLS: Record<string, Call> = {
     const refused = run.last ?? (await run.token(args));
     return run.token({ ...args, refused: refused.value });
   },
-  login_with_device: async (run, { decision, client_id: clientId, ...args }) => run.use(await loginWithDevice({
-    issuer: deployment.issuer, ...(clientId && { clientId }), ...args, runtime: run.runtime(),
-    onPrompt: async ({ userCode }) => { if (decision) await deployment.order({ device: { user_code: userCode, decision } }); },
-  })),
-  login_with_browser: async (run, { decision = "allow", client_id: clientId, callback = {}, stray, twice, ...args }) => run.use(await loginWithBrowser({
-    issuer: deployment.issuer, ...(clientId && { clientId }), ...args, runtime: run.runtime(),
-    open: async (url) => {
-      const { consent } = await deployment.order({ consent: { url, decision } });
-      if (stray) assert.equal((await fetch(changed(consent, stray))).status, 400);
-      // The response comes after the login has ended.
-      for (let count = 0; count < (twice ? 2 : 1); count += 1) void fetch(changed(consent, callback)).catch(() => {});
-    },
-  })),
+  login_with_device: async (run, { decision, client_id: clientId, ...args }) =>
+    run.use(
+      await loginWithDevice({
+        issuer: deployment.issuer,
+        ...(clientId && { clientId }),
+        ...args,
+        runtime: run.runtime(),
+        onPrompt: async ({ userCode }) => {
+          if (decision) await deployment.order({ device: { user_code: userCode, decision } });
+        },
+      }),
+    ),
+  login_with_browser: async (
+    run,
+    { decision = "allow", client_id: clientId, callback = {}, stray, twice, ...args },
+  ) =>
+    run.use(
+      await loginWithBrowser({
+        issuer: deployment.issuer,
+        ...(clientId && { clientId }),
+        ...args,
+        runtime: run.runtime(),
+        open: async (url) => {
+          const { consent } = await deployment.order({ consent: { url, decision } });
+          if (stray) assert.equal((await fetch(changed(consent, stray))).status, 400);
+          // The response comes after the login has ended.
+          for (let count = 0; count < (twice ? 2 : 1); count += 1)
+            void fetch(changed(consent, callback)).catch(() => {});
+        },
+      }),
+    ),
   logout: async (run, args) => (await run.session(args)).logout(),
-  client_credentials: async (run, { secret = deployment.agent.secret, ...args }) => run.use(Session.clientCredentials({
-    issuer: deployment.issuer, clientId: deployment.agent.id, clientSecret: secret, runtime: run.runtime(),
-  }), args),
+  client_credentials: async (run, { secret = deployment.agent.secret, ...args }) =>
+    run.use(
+      Session.clientCredentials({
+        issuer: deployment.issuer,
+        clientId: deployment.agent.id,
+        clientSecret: secret,
+        runtime: run.runtime(),
+      }),
+      args,
+    ),
   api_key: async (run) => run.use(Session.apiKey(deployment.api_key, { runtime: run.runtime() })),
   federation,
-  request: async (run, { path, url }) => (await run.session()).fetch(url ?? deployment.issuer + path),
+  request: async (run, { path, url }) =>
+    (await run.session()).fetch(url ?? deployment.issuer + path),
 };
 
 /** Returns a URL with other parameters; null removes one. */
 function changed(url: string, parameters: Record<string, string | null>): URL {
   const copy = new URL(url);
-  for (const [name, value] of Object.entries(parameters)) value === null ? copy.searchParams.delete(name) : copy.searchParams.set(name, String(value));
+  for (const [name, value] of Object.entries(parameters))
+    value === null ? copy.searchParams.delete(name) : copy.searchParams.set(name, String(value));
   return copy;
 }
 
@@ -282,8 +405,18 @@ for (const file of readdirSync(join(CONFORMANCE, "cases")).sort()) {
 }
 
 function sign(vector: Record<string, any>) {
-  const body = vector["body_hex"] === undefined ? (vector["body"] ?? "") : Buffer.from(vector["body_hex"], "hex");
-  const { token, method, target, nonce, timestamp_ms: timestampMs, content_sha256: contentSha256 } = vector;
+  const body =
+    vector["body_hex"] === undefined
+      ? (vector["body"] ?? "")
+      : Buffer.from(vector["body_hex"], "hex");
+  const {
+    token,
+    method,
+    target,
+    nonce,
+    timestamp_ms: timestampMs,
+    content_sha256: contentSha256,
+  } = vector;
   return signRequest({ token, method, target, body, timestampMs, nonce, contentSha256 });
 }
 
@@ -292,5 +425,6 @@ for (const vector of load("signatures.json").signed) {
 }
 
 for (const vector of load("signatures.json").refused) {
-  test(`signatures: ${vector.name} is refused`, () => assert.throws(() => sign(vector), RangeError));
+  test(`signatures: ${vector.name} is refused`, () =>
+    assert.throws(() => sign(vector), RangeError));
 }

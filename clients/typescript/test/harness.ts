@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 /** The folder clients/conformance, from build/test. */
-export const CONFORMANCE = process.env["POSTERN_CONFORMANCE"] ?? join(import.meta.dirname, "../../../conformance");
+export const CONFORMANCE =
+  process.env["POSTERN_CONFORMANCE"] ?? join(import.meta.dirname, "../../../conformance");
 
 export interface Deployment {
   issuer: string;
@@ -29,8 +30,11 @@ export interface Ends {
 
 /** Starts the local program behind the proxy of the harness; `order` sends commands to it. */
 export async function startDeployment(t: Ends, args: string[] = []) {
-  if (!process.env["POSTERN_PROGRAM"]) throw new Error("POSTERN_PROGRAM must name the local program: run e2e/run clients");
-  const child = spawn("python3", [join(CONFORMANCE, "harness.py"), ...args], { stdio: ["pipe", "pipe", "inherit"] });
+  if (!process.env["POSTERN_PROGRAM"])
+    throw new Error("POSTERN_PROGRAM must name the local program: run e2e/run clients");
+  const child = spawn("python3", [join(CONFORMANCE, "harness.py"), ...args], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   t.after(async () => {
     child.stdin.end();
     if (child.exitCode === null) await once(child, "exit");
@@ -41,17 +45,25 @@ export async function startDeployment(t: Ends, args: string[] = []) {
   });
   const deployment = JSON.parse(line) as Deployment;
   const order = async (command: Record<string, unknown>) => {
-    const answer = await fetch(deployment.control, { method: "POST", body: JSON.stringify(command) });
+    const answer = await fetch(deployment.control, {
+      method: "POST",
+      body: JSON.stringify(command),
+    });
     const body = (await answer.json()) as Record<string, any>;
     if (!answer.ok) throw new Error(JSON.stringify(body));
     return body;
   };
-  const state = async () => (await (await fetch(deployment.control)).json()) as {
-    counts: Record<string, number>; requests: { grant: string | null; path: string; refresh_token?: string }[]; events: Record<string, number>;
-  };
+  const state = async () =>
+    (await (await fetch(deployment.control)).json()) as {
+      counts: Record<string, number>;
+      requests: { grant: string | null; path: string; refresh_token?: string }[];
+      events: Record<string, number>;
+    };
   const api = async (path: string, body: unknown, method = "POST") => {
     const answer = await fetch(deployment.upstream + path, {
-      method, headers: { "x-api-key": deployment.api_key, "content-type": "application/json" }, ...(body !== undefined && { body: JSON.stringify(body) }),
+      method,
+      headers: { "x-api-key": deployment.api_key, "content-type": "application/json" },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     return (answer.status === 204 ? undefined : await answer.json()) as any;
@@ -67,9 +79,15 @@ export function folder(t: Ends): string {
 }
 
 /** Serves HTTP on this machine until the end of the test; returns the URL. */
-export async function serve(t: Ends, handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
+export async function serve(
+  t: Ends,
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<string> {
   const server = createServer(handle).listen(0, "127.0.0.1");
   await once(server, "listening");
-  t.after(() => { server.closeAllConnections(); server.close(); });
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }

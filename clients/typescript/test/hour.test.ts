@@ -1,4 +1,5 @@
-// An hour of a process that calls an API, with tokens of the shortest lifetime. The clock is not real.
+// An hour of a process that calls an API, with tokens of the shortest lifetime. The clock is not
+// real.
 import assert from "node:assert/strict";
 import test, { type TestContext } from "node:test";
 import { SignJWT, exportJWK, generateKeyPair } from "jose";
@@ -24,20 +25,37 @@ async function issuer(t: TestContext, now: () => number) {
   const server = await scripted(t, {
     "/jwks": () => ({ body: { keys: [jwk] } }),
     "/token": async ({ form }, count) => {
-      if (form["refresh_token"] !== refreshToken) return { status: 400, body: { error: "invalid_grant" } };
+      if (form["refresh_token"] !== refreshToken)
+        return { status: 400, body: { error: "invalid_grant" } };
       refreshToken = `rt${count}`;
       const iat = Math.floor(now() / 1000);
-      const claims = { iss: server.url, aud: AUDIENCE, sub: "usr_1", scope: "orders:read", iat, exp: iat + LIFETIME };
-      const token = await new SignJWT(claims).setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: "first" }).sign(privateKey);
-      return { body: { access_token: token, token_type: "Bearer", expires_in: LIFETIME, refresh_token: refreshToken } };
+      const claims = {
+        iss: server.url,
+        aud: AUDIENCE,
+        sub: "usr_1",
+        scope: "orders:read",
+        iat,
+        exp: iat + LIFETIME,
+      };
+      const token = await new SignJWT(claims)
+        .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: "first" })
+        .sign(privateKey);
+      return {
+        body: {
+          access_token: token,
+          token_type: "Bearer",
+          expires_in: LIFETIME,
+          refresh_token: refreshToken,
+        },
+      };
     },
   });
   return server;
 }
 
 /**
- * Starts an API that verifies each token, and refuses an expired one also within the leeway of clocks.
- * It sends no challenge, so the session does not repeat a request that is refused.
+ * Starts an API that verifies each token, and refuses an expired one also within the leeway of
+ * clocks. It sends no challenge, so the session does not repeat a request that is refused.
  */
 async function api(t: TestContext, verifier: Verifier, now: () => number): Promise<string> {
   const statusOf = async (authorization: string | undefined) => {
@@ -63,13 +81,21 @@ test("a process of an hour never sees a 401", { timeout: 600_000 }, async (t) =>
   const url = await api(t, new Verifier({ issuer: server.url, audience: AUDIENCE, runtime }), now);
   const session = await Session.open({ runtime });
   for (let second = 0; second < SECONDS; second += 1) {
-    const responses = await Promise.all(Array.from({ length: REQUESTS_PER_SECOND }, () => session.fetch(url)));
-    const statuses = await Promise.all(responses.map(async (response) => {
-      await response.arrayBuffer();
-      return response.status;
-    }));
+    const responses = await Promise.all(
+      Array.from({ length: REQUESTS_PER_SECOND }, () => session.fetch(url)),
+    );
+    const statuses = await Promise.all(
+      responses.map(async (response) => {
+        await response.arrayBuffer();
+        return response.status;
+      }),
+    );
     assert.deepEqual(new Set(statuses), new Set([200]), `${second} s`);
     elapsed += 1000;
   }
-  assert.equal(server.count("/token"), Math.ceil(SECONDS / RENEWAL_INTERVAL), "one refresh for each token");
+  assert.equal(
+    server.count("/token"),
+    Math.ceil(SECONDS / RENEWAL_INTERVAL),
+    "one refresh for each token",
+  );
 });

@@ -16,8 +16,12 @@ import { world } from "./world.js";
 const ends: (() => void | Promise<void>)[] = [];
 let deployment: Awaited<ReturnType<typeof startDeployment>>;
 
-before(async () => { deployment = await startDeployment({ after: (end) => ends.push(end) }); });
-after(async () => { for (const end of ends.reverse()) await end(); });
+before(async () => {
+  deployment = await startDeployment({ after: (end) => ends.push(end) });
+});
+after(async () => {
+  for (const end of ends.reverse()) await end();
+});
 
 async function stored(t: TestContext, options: Record<string, unknown> = {}) {
   const own = world(t);
@@ -25,7 +29,8 @@ async function stored(t: TestContext, options: Record<string, unknown> = {}) {
   return { ...own, session: await Session.open({ runtime: own.runtime }) };
 }
 
-const lose = (path: string) => deployment.order({ faults: [{ path, fault: "refuse", times: null }] });
+const lose = (path: string) =>
+  deployment.order({ faults: [{ path, fault: "refuse", times: null }] });
 const refreshes = async () => (await deployment.state()).counts["refresh_token"] ?? 0;
 
 /** An API that accepts every token but the first, and returns what it received. */
@@ -35,9 +40,17 @@ async function picky(t: TestContext) {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
-      seen.push({ token: request.headers.authorization ?? "", body: Buffer.concat(chunks).toString() });
+      seen.push({
+        token: request.headers.authorization ?? "",
+        body: Buffer.concat(chunks).toString(),
+      });
       const isRefused = seen[0]?.token === request.headers.authorization;
-      response.writeHead(isRefused ? 401 : 200, isRefused ? { "www-authenticate": 'Bearer error="invalid_token"' } : {}).end("{}");
+      response
+        .writeHead(
+          isRefused ? 401 : 200,
+          isRefused ? { "www-authenticate": 'Bearer error="invalid_token"' } : {},
+        )
+        .end("{}");
     });
   });
   return { url, seen };
@@ -55,7 +68,10 @@ test("a refused token is renewed once, and the request is repeated with its body
   const { url, seen } = await picky(t);
   const answer = await session.fetch(url, { method: "POST", body: "the body" });
   assert.equal(answer.status, 200);
-  assert.deepEqual(seen.map(({ body }) => body), ["the body", "the body"]);
+  assert.deepEqual(
+    seen.map(({ body }) => body),
+    ["the body", "the body"],
+  );
   assert.equal(await refreshes(), 1);
 });
 
@@ -70,22 +86,42 @@ test("a stream is not repeated, also as the body of a Request", async (t) => {
   const { session } = await stored(t);
   for (const inRequest of [false, true]) {
     const { url, seen } = await picky(t);
-    const init = { method: "POST", body: new Blob(["the body"]).stream(), duplex: "half" } as RequestInit;
-    const response = await (inRequest ? session.fetch(new Request(url, init)) : session.fetch(url, init));
+    const init = {
+      method: "POST",
+      body: new Blob(["the body"]).stream(),
+      duplex: "half",
+    } as RequestInit;
+    const response = await (inRequest
+      ? session.fetch(new Request(url, init))
+      : session.fetch(url, init));
     assert.equal(response.status, 401);
-    assert.deepEqual(seen.map(({ body }) => body), ["the body"]);
+    assert.deepEqual(
+      seen.map(({ body }) => body),
+      ["the body"],
+    );
   }
 });
 
 test("a redirect sends neither the token nor the signature to another host", async (t) => {
   const requests: unknown[] = [];
-  const other = await serve({ after: (end) => t.after(end) }, (request, response) => { requests.push(request.headers); response.end(); });
+  const other = await serve({ after: (end) => t.after(end) }, (request, response) => {
+    requests.push(request.headers);
+    response.end();
+  });
   for (const status of [302, 307, 308]) {
-    const url = await serve({ after: (end) => t.after(end) }, (_, response) => { response.writeHead(status, { location: `${other}/orders` }).end(); });
+    const url = await serve({ after: (end) => t.after(end) }, (_, response) => {
+      response.writeHead(status, { location: `${other}/orders` }).end();
+    });
     const session = Session.apiKey("pst_ak_secret", { sign: true });
     for (const redirect of ["follow", "manual"] as const) {
-      assert.equal((await session.fetch(url, { method: "POST", body: "secret", redirect })).status, status);
-      assert.equal((await fetch(await session.authorize(new Request(url, { redirect })))).status, status);
+      assert.equal(
+        (await session.fetch(url, { method: "POST", body: "secret", redirect })).status,
+        status,
+      );
+      assert.equal(
+        (await fetch(await session.authorize(new Request(url, { redirect })))).status,
+        status,
+      );
     }
   }
   assert.deepEqual(requests, []);
@@ -93,24 +129,39 @@ test("a redirect sends neither the token nor the signature to another host", asy
 
 test("an API that does not answer is named, and an abort stays one", async () => {
   const session = Session.apiKey("pst_ak_secret");
-  await assert.rejects(session.fetch("http://127.0.0.1:9/orders?secret"), { code: "server_unavailable", message: /^http:\/\/127\.0\.0\.1:9\/orders cannot/ });
-  await assert.rejects(session.fetch("http://127.0.0.1:9/", { signal: AbortSignal.abort() }), { name: "AbortError" });
+  await assert.rejects(session.fetch("http://127.0.0.1:9/orders?secret"), {
+    code: "server_unavailable",
+    message: /^http:\/\/127\.0\.0\.1:9\/orders cannot/,
+  });
+  await assert.rejects(session.fetch("http://127.0.0.1:9/", { signal: AbortSignal.abort() }), {
+    name: "AbortError",
+  });
 });
 
 test("the management client repeats a request with its body", async (t) => {
   const { session } = await stored(t);
   const { url, seen } = await picky(t);
-  const { response } = await createManagementClient(session, { baseUrl: url }).POST("/v1/runners", { body: { name: "build-1" } });
+  const { response } = await createManagementClient(session, { baseUrl: url }).POST("/v1/runners", {
+    body: { name: "build-1" },
+  });
   assert.equal(response.status, 200);
-  assert.deepEqual(seen.map(({ body }) => body), ['{"name":"build-1"}', '{"name":"build-1"}']);
+  assert.deepEqual(
+    seen.map(({ body }) => body),
+    ['{"name":"build-1"}', '{"name":"build-1"}'],
+  );
 });
 
 test("a token is not sent over http to another machine", async (t) => {
   const { session } = await stored(t);
   await assert.rejects(session.fetch("http://api.example.com/orders"), { code: "insecure_issuer" });
   for (const host of ["127.0.0.1.example.com", "api.localhost", "127.0.0.2"]) {
-    await assert.rejects(session.fetch(`http://${host}/`), { code: "insecure_issuer", message: new RegExp(host) });
-    await assert.rejects(session.authorize(new Request(`http://${host}/`)), { code: "insecure_issuer" });
+    await assert.rejects(session.fetch(`http://${host}/`), {
+      code: "insecure_issuer",
+      message: new RegExp(host),
+    });
+    await assert.rejects(session.authorize(new Request(`http://${host}/`)), {
+      code: "insecure_issuer",
+    });
   }
 });
 
@@ -119,8 +170,17 @@ test("what is printed or serialized shows no token", async (t) => {
   const token = await session.accessToken();
   const { refresh_token: refresh } = JSON.parse(readFileSync(file, "utf8"));
   const key = Session.apiKey("pst_ak_secret");
-  for (const text of [inspect(session, { depth: 9, showHidden: true }), JSON.stringify(session), inspect(token), JSON.stringify(token), inspect(key)]) {
-    assert.ok(!text.includes(token.value) && !text.includes(refresh) && !text.includes("pst_ak_secret"), text);
+  for (const text of [
+    inspect(session, { depth: 9, showHidden: true }),
+    JSON.stringify(session),
+    inspect(token),
+    JSON.stringify(token),
+    inspect(key),
+  ]) {
+    assert.ok(
+      !text.includes(token.value) && !text.includes(refresh) && !text.includes("pst_ak_secret"),
+      text,
+    );
   }
 });
 
@@ -149,7 +209,11 @@ test("a lock that is not released is named", async (t) => {
   const { session, home } = await stored(t, { expired: true });
   const lock = join(home, "sessions", "default.lock");
   assert.ok(tryLock(openSync(lock, "a+")));
-  await assert.rejects(session.accessToken(), (error: Error & { code: string }) => error.code === "lock_timeout" && error.message.includes(lock));
+  await assert.rejects(
+    session.accessToken(),
+    (error: Error & { code: string }) =>
+      error.code === "lock_timeout" && error.message.includes(lock),
+  );
   assert.equal(await refreshes(), 0);
 });
 
@@ -160,34 +224,63 @@ test("a lock or a folder that cannot be created is named", async (t) => {
   const other = world(t);
   writeFileSync(join(other.home, "sessions"), "a file");
   const login = loginWithDevice({
-    issuer: deployment.issuer, runtime: other.runtime,
-    onPrompt: async ({ userCode }) => { await deployment.order({ device: { user_code: userCode, decision: "approve" } }); },
+    issuer: deployment.issuer,
+    runtime: other.runtime,
+    onPrompt: async ({ userCode }) => {
+      await deployment.order({ device: { user_code: userCode, decision: "approve" } });
+    },
   });
   await assert.rejects(login, { code: "storage_failed", message: /sessions/ });
 });
 
 test("a session whose refresh token is in the keyring says so", async (t) => {
-  const { session } = await stored(t, { expired: true, members: { storage: "keyring", refresh_token: null } });
-  await assert.rejects(session.accessToken(), { code: "session_invalid", message: /keyring.*--storage file/ });
+  const { session } = await stored(t, {
+    expired: true,
+    members: { storage: "keyring", refresh_token: null },
+  });
+  await assert.rejects(session.accessToken(), {
+    code: "session_invalid",
+    message: /keyring.*--storage file/,
+  });
 });
 
 test("profiles come from the configuration and the environment", async (t) => {
   const { home, runtime } = world(t, { POSTERN_ISSUER: "http://127.0.0.1:9100" });
   assert.equal((await Session.open({ runtime })).issuer, "http://127.0.0.1:9100");
-  writeFileSync(join(home, "config.json"), JSON.stringify({ default_profile: "work", profiles: { work: { issuer: "https://auth.example.com" } } }));
+  writeFileSync(
+    join(home, "config.json"),
+    JSON.stringify({
+      default_profile: "work",
+      profiles: { work: { issuer: "https://auth.example.com" } },
+    }),
+  );
   assert.equal((await Session.open({ runtime })).issuer, "https://auth.example.com");
-  await assert.rejects((await Session.open({ runtime })).accessToken(), { code: "login_required", message: /postern login --profile work/ });
-  for (const profile of ["../work", "", "Work", "a".repeat(65)]) await assert.rejects(Session.open({ profile, runtime }), { code: "session_invalid" });
+  await assert.rejects((await Session.open({ runtime })).accessToken(), {
+    code: "login_required",
+    message: /postern login --profile work/,
+  });
+  for (const profile of ["../work", "", "Work", "a".repeat(65)])
+    await assert.rejects(Session.open({ profile, runtime }), { code: "session_invalid" });
   writeFileSync(join(home, "config.json"), "{");
-  await assert.rejects(Session.open({ runtime }), { code: "session_invalid", message: /config\.json/ });
+  await assert.rejects(Session.open({ runtime }), {
+    code: "session_invalid",
+    message: /config\.json/,
+  });
   chmodSync(join(home, "config.json"), 0o666);
-  await assert.rejects(Session.open({ runtime }), { code: "storage_failed", message: /chmod go-w '.*config\.json'/ });
+  await assert.rejects(Session.open({ runtime }), {
+    code: "storage_failed",
+    message: /chmod go-w '.*config\.json'/,
+  });
 });
 
 test("an empty variable is absent, and a relative folder of XDG is ignored", async (t) => {
   const { home } = world(t);
-  const at = (env: Record<string, string>, platform: NodeJS.Platform = "linux") => folder(runtimeWith({ env }), platform);
-  assert.equal(at({ POSTERN_HOME: "", XDG_CONFIG_HOME: "", HOME: home }), join(home, ".config", "postern"));
+  const at = (env: Record<string, string>, platform: NodeJS.Platform = "linux") =>
+    folder(runtimeWith({ env }), platform);
+  assert.equal(
+    at({ POSTERN_HOME: "", XDG_CONFIG_HOME: "", HOME: home }),
+    join(home, ".config", "postern"),
+  );
   assert.equal(at({ XDG_CONFIG_HOME: "relative", HOME: home }), join(home, ".config", "postern"));
   assert.equal(at({ XDG_CONFIG_HOME: home, HOME: "/other" }), join(home, "postern"));
   assert.equal(at({ HOME: "" }), join(userInfo().homedir, ".config", "postern"));
@@ -198,27 +291,47 @@ test("an empty variable is absent, and a relative folder of XDG is ignored", asy
 
 test("a login that is cancelled stores nothing", async (t) => {
   for (const login of [
-    (options: object) => loginWithDevice({ issuer: deployment.issuer, onPrompt: () => {}, ...options }),
-    (options: object) => loginWithBrowser({ issuer: deployment.issuer, open: () => {}, ...options }),
+    (options: object) =>
+      loginWithDevice({ issuer: deployment.issuer, onPrompt: () => {}, ...options }),
+    (options: object) =>
+      loginWithBrowser({ issuer: deployment.issuer, open: () => {}, ...options }),
   ]) {
     const { home, runtime } = world(t);
     const controller = new AbortController();
-    const cancelling = login({ signal: controller.signal, runtime: { ...runtime, sleep: async () => controller.abort() } });
+    const cancelling = login({
+      signal: controller.signal,
+      runtime: { ...runtime, sleep: async () => controller.abort() },
+    });
     setTimeout(() => controller.abort(), 100);
     await assert.rejects(cancelling, { code: "cancelled" });
-    assert.deepEqual(readdirSync(home, { recursive: true }).sort(), ["sessions", "sessions/default.lock"]);
+    assert.deepEqual(readdirSync(home, { recursive: true }).sort(), [
+      "sessions",
+      "sessions/default.lock",
+    ]);
   }
 });
 
 test("a key that requires signatures is accepted only with them", async () => {
-  const { key } = await deployment.api("/v1/keys", { name: "signer", scopes: ["runners:manage", "runners:read"], require_signature: true });
+  const { key } = await deployment.api("/v1/keys", {
+    name: "signer",
+    scopes: ["runners:manage", "runners:read"],
+    require_signature: true,
+  });
   const session = Session.apiKey(key, { sign: true });
   const request = { method: "POST", headers: { "content-type": "application/json" } };
-  const created = await session.fetch(`${deployment.upstream}/v1/runners`, { ...request, body: '{"name": "build-ü"}' });
+  const created = await session.fetch(`${deployment.upstream}/v1/runners`, {
+    ...request,
+    body: '{"name": "build-ü"}',
+  });
   assert.equal(created.status, 201);
   assert.equal((await session.fetch(`${deployment.upstream}/v1/runners?limit=1`)).status, 200);
-  const unsigned = await session.fetch(`${deployment.upstream}/v1/runners?limit=1`, { sign: false });
-  assert.deepEqual([unsigned.status, ((await unsigned.json()) as { error: string }).error], [401, "invalid_signature"]);
+  const unsigned = await session.fetch(`${deployment.upstream}/v1/runners?limit=1`, {
+    sign: false,
+  });
+  assert.deepEqual(
+    [unsigned.status, ((await unsigned.json()) as { error: string }).error],
+    [401, "invalid_signature"],
+  );
 });
 
 test("the management client is typed and authenticated", async (t) => {
@@ -229,7 +342,10 @@ test("the management client is typed and authenticated", async (t) => {
   assert.match(created?.token ?? "", /^pst_rn_/);
   const { data: list } = await client.GET("/v1/runners", { params: { query: { limit: 100 } } });
   assert.ok(list?.items.some(({ id }) => id === created?.id));
-  const { response, error: refused } = await createManagementClient(Session.apiKey("pst_ak_wrong"), { baseUrl: deployment.issuer }).GET("/v1/runners");
+  const { response, error: refused } = await createManagementClient(
+    Session.apiKey("pst_ak_wrong"),
+    { baseUrl: deployment.issuer },
+  ).GET("/v1/runners");
   assert.deepEqual([response.status, (refused as { error: string }).error], [401, "invalid_token"]);
   assert.throws(() => createManagementClient(session), TypeError);
   assert.ok(createManagementClient((await stored(t)).session));
@@ -237,21 +353,45 @@ test("the management client is typed and authenticated", async (t) => {
 
 test("a logout of a program's session revokes its tokens", async () => {
   const { issuer, agent } = deployment;
-  const session = Session.clientCredentials({ issuer, clientId: agent.id, clientSecret: agent.secret });
+  const session = Session.clientCredentials({
+    issuer,
+    clientId: agent.id,
+    clientSecret: agent.secret,
+  });
   const { value } = await session.accessToken();
-  const whoami = async () => (await fetch(`${deployment.upstream}/v1/auth/whoami`, { headers: { authorization: `Bearer ${value}` } })).status;
+  const whoami = async () =>
+    (
+      await fetch(`${deployment.upstream}/v1/auth/whoami`, {
+        headers: { authorization: `Bearer ${value}` },
+      })
+    ).status;
   assert.equal(await whoami(), 200);
   assert.deepEqual(await session.logout(), { revoked: true });
   assert.equal(await whoami(), 401);
 });
 
 test("a role of AWS gets a token with the SDK", async (t) => {
-  const variables = { ...deployment.workload.aws, AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b", AWS_REGION: "eu-west-1" };
+  const variables = {
+    ...deployment.workload.aws,
+    AWS_ACCESS_KEY_ID: "a",
+    AWS_SECRET_ACCESS_KEY: "b",
+    AWS_REGION: "eu-west-1",
+  };
   Object.assign(process.env, variables);
-  t.after(() => { for (const name of Object.keys(variables)) delete process.env[name]; });
-  const session = Session.federation({ issuer: deployment.issuer, from: "aws", audience: deployment.workload.audience });
+  t.after(() => {
+    for (const name of Object.keys(variables)) delete process.env[name];
+  });
+  const session = Session.federation({
+    issuer: deployment.issuer,
+    from: "aws",
+    audience: deployment.workload.audience,
+  });
   assert.equal((await session.accessToken()).scope, "orders:read scans:read");
-  const wrong = Session.federation({ issuer: deployment.issuer, from: "aws", audience: "https://other.example.com" });
+  const wrong = Session.federation({
+    issuer: deployment.issuer,
+    from: "aws",
+    audience: "https://other.example.com",
+  });
   await assert.rejects(wrong.accessToken(), { code: "access_denied" });
 });
 
@@ -261,17 +401,34 @@ test("any server of the RFCs will do", async (t) => {
   const url = await serve({ after: (end) => t.after(end) }, (request, response) => {
     requests.push(request.url ?? "");
     const answers: Record<string, unknown> = {
-      "/tenant/.well-known/openid-configuration": { issuer: `${url}/tenant`, token_endpoint: `${url}/t`, device_authorization_endpoint: `${url}/d` },
+      "/tenant/.well-known/openid-configuration": {
+        issuer: `${url}/tenant`,
+        token_endpoint: `${url}/t`,
+        device_authorization_endpoint: `${url}/d`,
+      },
       "/d": { device_code: "d", user_code: "U", verification_uri: `${url}/v`, expires_in: 60 },
       "/t": { access_token: "opaque", token_type: "bearer", expires_in: "120" },
     };
     const body = answers[request.url ?? ""];
-    response.writeHead(body ? 200 : 404, { "content-type": "application/json" }).end(JSON.stringify(body ?? {}));
+    response
+      .writeHead(body ? 200 : 404, { "content-type": "application/json" })
+      .end(JSON.stringify(body ?? {}));
   });
-  const session = await loginWithDevice({ issuer: `${url}/tenant`, clientId: "tool", scope: "a b", onPrompt: () => {}, runtime });
+  const session = await loginWithDevice({
+    issuer: `${url}/tenant`,
+    clientId: "tool",
+    scope: "a b",
+    onPrompt: () => {},
+    runtime,
+  });
   const token = await session.accessToken();
   assert.deepEqual([token.value, token.tokenType, token.scope], ["opaque", "Bearer", "a b"]);
-  assert.deepEqual(requests, ["/.well-known/oauth-authorization-server/tenant", "/tenant/.well-known/openid-configuration", "/d", "/t"]);
+  assert.deepEqual(requests, [
+    "/.well-known/oauth-authorization-server/tenant",
+    "/tenant/.well-known/openid-configuration",
+    "/d",
+    "/t",
+  ]);
   assert.equal(JSON.parse(readFileSync(file, "utf8")).refresh_token, undefined);
   const { revoked, warning } = await session.logout();
   assert.equal(revoked, false);

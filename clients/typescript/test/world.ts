@@ -31,18 +31,37 @@ export interface Seen {
   form: Record<string, string>;
 }
 
-export type Answer = { status?: number; headers?: Record<string, string>; body?: unknown } | ((response: ServerResponse) => void);
+export type Answer =
+  | { status?: number; headers?: Record<string, string>; body?: unknown }
+  | ((response: ServerResponse) => void);
 export type Script = (request: Seen, count: number) => Answer | Promise<Answer>;
 
-/** An authorization server that answers as the script of each path says; `seen` are the requests to paths of the script. */
-export async function scripted(t: TestContext, script: Record<string, Script>, members: Record<string, unknown> = {}) {
+/**
+ * An authorization server that answers as the script of each path says; `seen` are the requests to
+ * paths of the script.
+ */
+export async function scripted(
+  t: TestContext,
+  script: Record<string, Script>,
+  members: Record<string, unknown> = {},
+) {
   const seen: Seen[] = [];
   const counts: Record<string, number> = {};
   const metadata = () => ({
-    issuer: url, token_endpoint: `${url}/token`, device_authorization_endpoint: `${url}/device`, authorization_endpoint: `${url}/authorize`,
-    revocation_endpoint: `${url}/revoke`, introspection_endpoint: `${url}/introspect`, jwks_uri: `${url}/jwks`, ...members,
+    issuer: url,
+    token_endpoint: `${url}/token`,
+    device_authorization_endpoint: `${url}/device`,
+    authorization_endpoint: `${url}/authorize`,
+    revocation_endpoint: `${url}/revoke`,
+    introspection_endpoint: `${url}/introspect`,
+    jwks_uri: `${url}/jwks`,
+    ...members,
   });
-  const paths: Record<string, Script> = { [METADATA]: () => ({ body: metadata() }), "/revoke": () => ({}), ...script };
+  const paths: Record<string, Script> = {
+    [METADATA]: () => ({ body: metadata() }),
+    "/revoke": () => ({}),
+    ...script,
+  };
   const respond = async (request: IncomingMessage, response: ServerResponse) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -53,19 +72,38 @@ export async function scripted(t: TestContext, script: Record<string, Script>, m
     counts[path] = (counts[path] ?? 0) + 1;
     const answer = await (paths[path]?.(entry, counts[path] ?? 1) ?? { status: 404 });
     if (typeof answer === "function") return answer(response);
-    response.writeHead(answer.status ?? 200, { "content-type": "application/json", ...answer.headers }).end(JSON.stringify(answer.body ?? {}));
+    response
+      .writeHead(answer.status ?? 200, { "content-type": "application/json", ...answer.headers })
+      .end(JSON.stringify(answer.body ?? {}));
   };
-  const url = await serve({ after: (end) => t.after(end) }, (request, response) => void respond(request, response));
+  const url = await serve(
+    { after: (end) => t.after(end) },
+    (request, response) => void respond(request, response),
+  );
   return { url, seen, count: (path: string) => counts[path] ?? 0 };
 }
 
 export const METADATA = "/.well-known/oauth-authorization-server";
 
-export const tokens = (value: string, more: Record<string, unknown> = {}) => ({ body: { access_token: value, token_type: "Bearer", expires_in: 3600, ...more } });
+export const tokens = (value: string, more: Record<string, unknown> = {}) => ({
+  body: { access_token: value, token_type: "Bearer", expires_in: 3600, ...more },
+});
 
 /** Writes a session whose token has expired. */
-export function writeSession(file: string, issuer: string, members: Record<string, unknown> = {}): void {
+export function writeSession(
+  file: string,
+  issuer: string,
+  members: Record<string, unknown> = {},
+): void {
   mkdirSync(join(file, ".."), { recursive: true, mode: 0o700 });
-  const session = { version: 1, issuer, client_id: "tool", storage: "file", refresh_token: "rt", access_tokens: [], ...members };
+  const session = {
+    version: 1,
+    issuer,
+    client_id: "tool",
+    storage: "file",
+    refresh_token: "rt",
+    access_tokens: [],
+    ...members,
+  };
   writeFileSync(file, JSON.stringify(session), { mode: 0o600 });
 }
