@@ -1,13 +1,11 @@
 export { AccessToken } from "./access-token.js";
+export { loginWithBrowser } from "./browser-login.js";
+export type { BrowserLoginOptions } from "./browser-login.js";
+export { loginWithDevice } from "./device-login.js";
+export type { DeviceLoginOptions, DevicePrompt } from "./device-login.js";
 export * from "./errors.js";
 export type { WorkloadOptions, WorkloadSource } from "./federation.js";
-export { loginWithBrowser, loginWithDevice } from "./login.js";
-export type {
-  BrowserLoginOptions,
-  DeviceLoginOptions,
-  DevicePrompt,
-  LoginOptions,
-} from "./login.js";
+export type { LoginOptions } from "./login.js";
 export { Session } from "./session.js";
 export type {
   AccessTokenOptions,
