@@ -1409,14 +1409,14 @@ var Server = class {
     const authentication = apiKey === void 0 ? this.authentication(server) : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
     return understood(this.issuer, async () => {
       const options = { ...this.options("once"), additionalParameters: { resource } };
-      const answer = await introspectionRequest(
+      const response = await introspectionRequest(
         server,
         this.client,
         authentication,
         token,
         options
       );
-      return processIntrospectionResponse(server, this.client, answer);
+      return processIntrospectionResponse(server, this.client, response);
     });
   }
   /** Ends a token (RFC 7009). */
@@ -1424,14 +1424,14 @@ var Server = class {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
-      const answer = await revocationRequest(
+      const response = await revocationRequest(
         server,
         this.client,
         this.authentication(server),
         token,
         this.options("several")
       );
-      await processRevocationResponse(answer);
+      await processRevocationResponse(response);
     });
   }
   /** Reads the tokens that `request` obtains. */
@@ -1494,15 +1494,15 @@ var github = async (runtime, audience) => {
   }
   const address = new URL(url);
   address.searchParams.set("audience", audience);
-  const answer = await send(runtime, address.href, {
+  const response = await send(runtime, address.href, {
     headers: { authorization: `Bearer ${token}`, accept: "application/json" }
   });
-  if (answer.status !== 200) {
+  if (response.status !== 200) {
     throw new WorkloadTokenUnavailable(
-      `GitHub answered ${answer.status} to the request for a token. Check that the job has permissions: id-token: write.`
+      `GitHub answered ${response.status} to the request for a token. Check that the job has permissions: id-token: write.`
     );
   }
-  const { value } = await jsonObject(answer, address.href);
+  const { value } = await jsonObject(response, address.href);
   if (typeof value !== "string" || value === "")
     throw new WorkloadTokenUnavailable("GitHub gave no token. Run the job again.");
   return value;

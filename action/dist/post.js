@@ -1339,14 +1339,14 @@ var Server = class {
     const authentication = apiKey === void 0 ? this.authentication(server) : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
     return understood(this.issuer, async () => {
       const options = { ...this.options("once"), additionalParameters: { resource } };
-      const answer = await introspectionRequest(
+      const response = await introspectionRequest(
         server,
         this.client,
         authentication,
         token2,
         options
       );
-      return processIntrospectionResponse(server, this.client, answer);
+      return processIntrospectionResponse(server, this.client, response);
     });
   }
   /** Ends a token (RFC 7009). */
@@ -1354,14 +1354,14 @@ var Server = class {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
-      const answer = await revocationRequest(
+      const response = await revocationRequest(
         server,
         this.client,
         this.authentication(server),
         token2,
         this.options("several")
       );
-      await processRevocationResponse(answer);
+      await processRevocationResponse(response);
     });
   }
   /** Reads the tokens that `request` obtains. */

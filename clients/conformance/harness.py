@@ -253,7 +253,7 @@ class Harness:
         return (self.program.folder / "postern.toml").read_text(encoding="utf-8")
 
     def device_tokens(self, scope="orders:read scans:read", resource=None, client_id="postern-cli"):
-        """Signs the user in by the device flow, without the proxy; returns the answer of the token endpoint."""
+        """Logs the user in by the device flow, without the proxy; returns the response of the token endpoint."""
 
         def post(path, fields):
             data = urllib.parse.urlencode({name: value for name, value in fields.items() if value}).encode()

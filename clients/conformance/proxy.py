@@ -1,4 +1,4 @@
-"""A proxy before the local program that counts requests, and loses, delays or changes answers.
+"""A proxy before the local program that counts requests, and loses, delays or changes responses.
 
 A fault is a dictionary:
 
@@ -21,10 +21,10 @@ import urllib.parse
 
 FAULTS = {
     "refuse": "the connection ends before the request reaches the server",
-    "lose": "the server handles the request, and the connection ends before the answer",
-    "delay": "the answer comes `seconds` later",
-    "answer": "`status`, `headers` and `body` (text, or JSON) are the answer; the server sees nothing",
-    "replace": "`members` replace those of the JSON answer; null removes one",
+    "lose": "the server handles the request, and the connection ends before the response",
+    "delay": "the response comes `seconds` later",
+    "answer": "`status`, `headers` and `body` (text, or JSON) are the response; the server sees nothing",
+    "replace": "`members` replace those of the JSON response; null removes one",
 }
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "te", "upgrade", "proxy-connection"}
 
@@ -102,7 +102,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def send(self, status, headers, body):
-        """Sends an answer with exactly these headers."""
+        """Sends a response with exactly these headers."""
         reason = http.client.responses.get(status, "")
         head = f"HTTP/1.1 {status} {reason}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers)
         payload = b"" if self.command == "HEAD" else body
@@ -112,13 +112,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(status, [("Content-Type", "application/json")], json.dumps(value).encode())
 
     def hang_up(self):
-        """Ends the connection with a reset, so that no library waits for an answer."""
+        """Ends the connection with a reset, so that no library waits for a response."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
 
     def forward(self, body):
-        """Sends the request to the server, and returns status, headers and body of its answer."""
+        """Sends the request to the server, and returns status, headers and body of its response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.proxy.upstream_port, timeout=30)
         try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)

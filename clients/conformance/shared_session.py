@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lets processes share one stored session, in several languages, while some are killed and answers are lost.
+"""Lets processes share one stored session, in several languages, while some are killed and responses are lost.
 
     POSTERN_PROGRAM=… shared_session.py --worker python='python3 ../python/tests/worker.py' [--worker node='…']
 

@@ -49,7 +49,7 @@ export class ExpiredToken extends named("expired_token") {}
 export class InsecureIssuer extends named("insecure_issuer") {}
 /** The server does not know the client, or refused its secret. */
 export class InvalidClient extends named("invalid_client") {}
-/** The server's answer cannot be understood, or is not for this request. */
+/** The server's response cannot be understood, or is not for this request. */
 export class InvalidResponse extends named("invalid_response") {}
 /** The server does not grant the requested scope. */
 export class InvalidScope extends named("invalid_scope") {}

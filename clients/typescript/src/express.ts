@@ -8,7 +8,7 @@ export type { ProtectOptions } from "./protect.js";
 
 const callers = new WeakMap<object, { verifier: Verifier; principal: Principal }>();
 
-/** Returns the caller of a request that `protect` let pass. */
+/** Returns the caller of a request that `protect` has allowed. */
 export function principalOf(request: Request): Principal {
   const found = callers.get(request);
   if (!found) throw new Error("This route is not protected: put protect(verifier) before it.");
@@ -19,7 +19,7 @@ export function principalOf(request: Request): Principal {
 const header = (request: Request, name: string) => request.headersDistinct[name]?.join(", ");
 
 /**
- * Returns a middleware that lets requests pass whose credential is valid and has the scopes. With
+ * Returns a middleware that allows requests whose credential is valid and has the scopes. With
  * `mcp`, it needs `express.json()` before it.
  */
 export function protect(verifier: Verifier, options: ProtectOptions = {}): RequestHandler {

@@ -48,15 +48,15 @@ const github: Fetch = async (runtime, audience) => {
   }
   const address = new URL(url);
   address.searchParams.set("audience", audience);
-  const answer = await send(runtime, address.href, {
+  const response = await send(runtime, address.href, {
     headers: { authorization: `Bearer ${token}`, accept: "application/json" },
   });
-  if (answer.status !== 200) {
+  if (response.status !== 200) {
     throw new WorkloadTokenUnavailable(
-      `GitHub answered ${answer.status} to the request for a token. Check that the job has permissions: id-token: write.`,
+      `GitHub answered ${response.status} to the request for a token. Check that the job has permissions: id-token: write.`,
     );
   }
-  const { value } = await jsonObject(answer, address.href);
+  const { value } = await jsonObject(response, address.href);
   if (typeof value !== "string" || value === "")
     throw new WorkloadTokenUnavailable("GitHub gave no token. Run the job again.");
   return value;

@@ -196,14 +196,14 @@ export class Server {
         : (_, __, ___, headers) => headers.set("authorization", `Bearer ${apiKey}`);
     return understood(this.issuer, async () => {
       const options = { ...this.options("once"), additionalParameters: { resource } };
-      const answer = await oauth.introspectionRequest(
+      const response = await oauth.introspectionRequest(
         server,
         this.client,
         authentication,
         token,
         options,
       );
-      return oauth.processIntrospectionResponse(server, this.client, answer);
+      return oauth.processIntrospectionResponse(server, this.client, response);
     });
   }
 
@@ -212,14 +212,14 @@ export class Server {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
-      const answer = await oauth.revocationRequest(
+      const response = await oauth.revocationRequest(
         server,
         this.client,
         this.authentication(server),
         token,
         this.options("several"),
       );
-      await oauth.processRevocationResponse(answer);
+      await oauth.processRevocationResponse(response);
     });
   }
 

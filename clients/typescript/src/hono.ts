@@ -14,7 +14,7 @@ export interface PosternEnv {
 
 const verifiers = new WeakMap<Principal, Verifier>();
 
-/** Returns a middleware that lets requests pass whose credential is valid and has the scopes. */
+/** Returns a middleware that allows requests whose credential is valid and has the scopes. */
 export function protect(
   verifier: Verifier,
   options: ProtectOptions = {},

@@ -6,7 +6,7 @@ export type RefusalCode =
   | "invalid_token"
   | "temporarily_unavailable";
 
-/** The answer to a request that is refused (RFC 6750 §3). */
+/** The response to a request that is refused (RFC 6750 §3). */
 export class Refusal extends Error {
   readonly code: RefusalCode;
   readonly status: 400 | 401 | 403 | 503;

@@ -268,16 +268,22 @@ export class Verifier {
     const { introspection, audience } = this.#options;
     if (!introspection) return undefined;
     const apiKey = "apiKey" in introspection ? introspection.apiKey : undefined;
-    const answer: Active = { ...(await this.#server.introspect(token, audience, apiKey)) };
-    const isForUs = answer["aud"] === undefined || [answer["aud"]].flat().includes(audience);
-    const isFromIssuer = answer["iss"] === undefined || answer["iss"] === this.#options.issuer;
+    const response: Active = { ...(await this.#server.introspect(token, audience, apiKey)) };
+    const isForUs = response["aud"] === undefined || [response["aud"]].flat().includes(audience);
+    const isFromIssuer = response["iss"] === undefined || response["iss"] === this.#options.issuer;
     const isBearer =
-      text(answer["token_type"])?.toLowerCase() === "bearer" && answer["cnf"] === undefined;
-    if (answer["active"] !== true || !isForUs || !isFromIssuer || !isBearer || !text(answer["sub"]))
+      text(response["token_type"])?.toLowerCase() === "bearer" && response["cnf"] === undefined;
+    if (
+      response["active"] !== true ||
+      !isForUs ||
+      !isFromIssuer ||
+      !isBearer ||
+      !text(response["sub"])
+    )
       return undefined;
-    const { kind, resources, on_behalf_of: onBehalfOf, metadata } = answer;
+    const { kind, resources, on_behalf_of: onBehalfOf, metadata } = response;
     return {
-      ...principalOf(answer),
+      ...principalOf(response),
       ...defined<Pick<Principal, "kind" | "resources" | "onBehalfOf" | "metadata">>({
         kind: text(kind),
         resources: resources as Principal["resources"],

@@ -1,4 +1,4 @@
-// The answers of real servers with the middlewares, and the real local program behind them.
+// The responses of real servers with the middlewares, and the real local program behind them.
 // credentials.test.ts has every credential.
 import assert from "node:assert/strict";
 import test, { after, before, describe } from "node:test";
@@ -105,7 +105,7 @@ for (const [framework, start] of Object.entries(FRAMEWORKS)) {
       assert.equal((await call("/no-introspection", { "x-api-key": value })).status, 401);
     });
 
-    test("a refresh token, an agent's secret and what is no credential are refused", async () => {
+    test("a refresh token, an agent's secret and what is not a credential are refused", async () => {
       const { tokens } = await here.order({
         tokens: { scope: "orders:read", resource: here.resources.orders },
       });

@@ -1,4 +1,4 @@
-// Processes that share one session, of which some are killed while answers are lost.
+// Processes that share one session, of which some are killed while responses are lost.
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ import { folder, startDeployment } from "./harness.js";
 const [PROCESSES, RENEWALS] = process.env["POSTERN_CLIENT_FULL"] ? [8, 200] : [4, 15];
 
 test(
-  `${PROCESSES} processes × ${RENEWALS} renewals, killed and with lost answers`,
+  `${PROCESSES} processes × ${RENEWALS} renewals, killed and with lost responses`,
   { timeout: 600_000 },
   async (t) => {
     const deployment = await startDeployment({ after: (end) => t.after(end) });

@@ -130,7 +130,7 @@ export async function call(
   };
 }
 
-/** Sends a credential that is not valid, and compares the whole answer. */
+/** Sends a credential that is not valid, and compares the whole response. */
 export async function expectInvalid(url: string, headers: Record<string, string>) {
   const { status, challenge, body, answer } = await call(url, headers);
   assert.deepEqual([status, body], [401, { error: "invalid_token", error_description: SAYS }]);
