@@ -11,8 +11,8 @@ from postern_client._text import object_of
 from postern_client._token import AccessToken, Tokens, is_fresh
 from postern_client.errors import SessionInvalid
 
-#: Times are seconds since 1970. NaN and infinity are not times, either.
-LATEST_TIME = 1e18
+#: Times are seconds since 1970, within what a `Date` of JavaScript can be. NaN and infinity are not times, either.
+LATEST_TIME = 8.64e12
 
 
 def object_in(path: Path, text: str) -> dict[str, Any]:
@@ -42,6 +42,11 @@ class Entry:
     access: AccessToken
     obtained_at: float
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_bearer(self) -> bool:
+        """Whether the token can be sent. Another type needs a proof, which this package does not make."""
+        return self.access.token_type.lower() == "bearer"
 
     def serves(self, resource: str | None, scope: str | None) -> bool:
         return self.resource == resource and scopes(self.scope) == scopes(scope)
@@ -82,7 +87,8 @@ class Stored:
         """Returns a token that can still be used, and that is not the one that was refused."""
         for entry in self.entries:
             is_current = is_fresh(entry.obtained_at, entry.access.expires_at, now, until_end=until_end)
-            if entry.serves(resource, scope) and is_current and entry.access.value != refused:
+            is_wanted = entry.serves(resource, scope) and entry.is_bearer and entry.access.value != refused
+            if is_wanted and is_current:
                 return entry.access
         return None
 
@@ -121,7 +127,8 @@ class _Reader:
         if storage not in ("file", "keyring"):
             raise self._invalid("has a storage that is neither file nor keyring")
         refresh_token, scope = (self._text(members, name) for name in ("refresh_token", "scope"))
-        entries = members.pop("access_tokens", None) or []
+        entries = members.pop("access_tokens", None)
+        entries = [] if entries is None else entries
         if not isinstance(entries, list):
             raise self._invalid("has access_tokens that are not a list")
         tokens = tuple(self._entry(one) for one in entries)
@@ -151,7 +158,7 @@ class _Reader:
 
     def _time(self, members: dict[str, Any], name: str) -> float:
         value = members.pop(name, None)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < LATEST_TIME:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LATEST_TIME:
             raise self._invalid(f"has an access token without {name} in seconds since 1970")
         return value
 

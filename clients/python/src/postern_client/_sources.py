@@ -105,6 +105,7 @@ class StoredSource(TokenSource):
     def renew(self, resource: str | None, scope: str | None, refused: str | None = None) -> Protocol[AccessToken]:
         for _ in range(MOST_BEGINNINGS):
             expected = self.file.read()
+            self._refresh_token(expected)
             # Before the lock, for which others wait.
             metadata = yield from self.metadata.get(expected.issuer)
             url = metadata.endpoint("token_endpoint")
@@ -120,11 +121,15 @@ class StoredSource(TokenSource):
                     return tokens.access
         raise self.file.login_required("Other programs keep replacing the session")
 
+    def _refresh_token(self, stored: Stored) -> str:
+        token = self.file.refresh_token(stored)
+        if token is None:
+            raise self.file.login_required("The session has ended, and the server gave no refresh token")
+        return token
+
     def _refresh(self, stored: Stored, url: str, resource: str | None, scope: str | None) -> Protocol[Tokens | None]:
         """Spends the refresh token and stores the new one. Returns nothing if another program replaced it."""
-        sent = self.file.refresh_token(stored)
-        if sent is None:
-            raise self.file.login_required("The session has ended, and the server gave no refresh token")
+        sent = self._refresh_token(stored)
         form = given(
             grant_type="refresh_token", refresh_token=sent, client_id=stored.client_id, resource=resource, scope=scope
         )
