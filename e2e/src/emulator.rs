@@ -117,6 +117,13 @@ async fn invoke(
 #[derive(Debug)]
 pub(crate) struct Emulators(pub(crate) BTreeMap<String, Emulator>);
 
+impl Emulator {
+    /// Returns the file of the function's log.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+}
+
 impl Emulators {
     /// Checks the log of each function: one line of JSON per request, with its metrics and without
     /// credentials.

@@ -123,9 +123,24 @@ impl Environment {
         })
     }
 
+    /// Returns the SDK's configuration for AWS's services.
+    pub(crate) fn aws(&self) -> SdkConfig {
+        sdk(&self.aws_url)
+    }
+
+    /// Returns the environment variables of a program that calls AWS's services.
+    pub(crate) fn aws_variables(&self) -> [(&'static str, &str); 4] {
+        [
+            ("AWS_ENDPOINT_URL", &self.aws_url),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "e2e"),
+            ("AWS_SECRET_ACCESS_KEY", "e2e"),
+        ]
+    }
+
     /// Returns the value of a secret that is in force.
     pub(crate) async fn secret(&self, arn: &str) -> Result<Secrets> {
-        let client = aws_sdk_secretsmanager::Client::new(&sdk(&self.aws_url));
+        let client = aws_sdk_secretsmanager::Client::new(&self.aws());
         let answer = client.get_secret_value().secret_id(arn).send().await?;
         Ok(postern::crypto::secrets::parse(&answer.secret_string.context("no value")?)?)
     }

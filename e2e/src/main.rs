@@ -8,6 +8,7 @@
 mod answer;
 mod emulator;
 mod environment;
+mod explained;
 mod measure;
 mod process;
 mod rotation;
@@ -159,6 +160,7 @@ async fn test(tools: &Tools) -> anyhow::Result<()> {
         passed += samples::compare(tools, &environment).await?;
         passed += scenario::compare(tools, &environment).await?;
         passed += rotation::check(&environment).await?;
+        passed += explained::check(tools, &environment).await?;
         passed += environment.emulators.check_log_lines()?;
     }
     println!("\n{passed} passed, 0 failed");

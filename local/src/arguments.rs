@@ -80,6 +80,22 @@ pub(crate) enum Command {
     /// Check and try the rules about workloads.
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Say why a request was answered as it was, by its id in an error or a line of the log.
+    Explain {
+        /// The id of the request.
+        #[arg(value_parser = request_id)]
+        request_id: String,
+        /// The data folder of the program that answered it.
+        #[arg(long, default_value = ".postern", conflicts_with = "log_group")]
+        data: DataLocation,
+        /// The log group of a stack in AWS, as its output LogGroup says. Account and region are
+        /// those of the AWS command line.
+        #[arg(long, value_name = "NAME")]
+        log_group: Option<String>,
+        /// How many hours of the log group to search.
+        #[arg(long, value_name = "HOURS", default_value_t = 24, requires = "log_group", value_parser = clap::value_parser!(u16).range(1..))]
+        hours: u16,
+    },
     /// List, replace or remove the keys of the data folder.
     Keys {
         #[command(subcommand)]
@@ -236,6 +252,17 @@ fn store_url(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("expected the URL that `postern-local store` prints, such as http://127.0.0.1:9000"
+            .into())
+    }
+}
+
+/// Accepts what API Gateway uses as an id, which can be part of a query.
+fn request_id(text: &str) -> Result<String, String> {
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+    if (1..=128).contains(&text.len()) && text.bytes().all(is_id) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the request_id of an error, such as 0bd0c0a8-5c0c-4f2b-9d0e-6a1f0f5f3c9a"
             .into())
     }
 }

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error,
     private_file::{self, ChangeLock},
+    request_log::{self, RequestLog},
 };
 
 /// The file of the database, in the data folder.
@@ -164,6 +165,17 @@ impl DataLocation {
     /// Returns the file of the deployment's secret: `file`, or the one of the data folder.
     pub fn secrets_file(&self, file: Option<&Path>) -> Option<PathBuf> {
         file.map(Path::to_path_buf).or_else(|| self.file(SECRETS))
+    }
+
+    /// Opens the log of requests; `None` in memory.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened.
+    pub fn request_log(&self) -> Result<Option<RequestLog>, Error> {
+        match self {
+            Self::Memory => Ok(None),
+            Self::Folder(folder) => RequestLog::open(folder).map(Some),
+        }
     }
 
     /// Reads what is shown at every start.
@@ -304,7 +316,7 @@ fn check_is_folder(folder: &Path) -> Result<(), Error> {
 fn check_files(folder: &Path) -> Result<(), Error> {
     let own_id = rustix::process::geteuid();
     check_owner(folder, own_id, REMEDY)?;
-    for name in DATABASE_FILES.iter().chain(&[SECRETS, SHOWN]) {
+    for name in DATABASE_FILES.iter().chain(&[SECRETS, SHOWN, request_log::NEWEST]) {
         let file = folder.join(name);
         if file.exists() {
             check_owner(&file, own_id, REMEDY)?;

@@ -18,13 +18,16 @@ use local::{
     Error,
     data::DataLocation,
     engine::Engine,
+    explain,
     guard::{AuthorizerConfig, Guard},
     http_server::{self, Shutdown},
     invoke,
     keys::{KeyFile, KeyFileChange},
+    log_group::LogGroup,
     mcp::{self, McpServer},
     permissions,
     protect::{self, ProtectedApi},
+    request_log::RequestLog,
     serve::{self, LISTEN, Options, RequestLines},
     settings::{self, ConfigSource},
     template::Template,
@@ -66,6 +69,9 @@ async fn main() -> ExitCode {
             trust::lint(&ConfigSource::find(config.as_deref())).map(|page| show::print_page(&page))
         }
         Command::Trust(TrustCommand::Try { token, config }) => try_token(token, config).await,
+        Command::Explain { request_id, data, log_group, hours } => {
+            explain(&request_id, &data, log_group, hours).await
+        }
         Command::Keys { action, data, config } => keys(&action, &data, config.as_deref()),
         Command::Secret { out, config } => show::make_secret(&out, config.as_deref()),
     };
@@ -233,6 +239,31 @@ fn without_server(data: DataLocation, config: Option<PathBuf>) -> Options {
         show_operator_key: false,
         requests: RequestLines::None,
     }
+}
+
+async fn explain(
+    request_id: &str,
+    data: &DataLocation,
+    log_group: Option<String>,
+    hours: u16,
+) -> Result<(), Error> {
+    let page = match (log_group, data) {
+        (Some(name), _) => {
+            let group = LogGroup { name, hours };
+            explain::explain(request_id, &group.lines(request_id).await?, &group)?
+        }
+        (None, DataLocation::Folder(folder)) => {
+            let searched = format!("the log in {}", folder.display());
+            explain::explain(request_id, &RequestLog::read(folder)?, &searched)?
+        }
+        (None, DataLocation::Memory) => {
+            return Err(Error::Invalid(
+                "a program with --data :memory: has no log: start it with a data folder".into(),
+            ));
+        }
+    };
+    show::print_page(&page);
+    Ok(())
 }
 
 async fn try_token(token: String, config: Option<PathBuf>) -> Result<(), Error> {

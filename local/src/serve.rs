@@ -191,7 +191,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         .map_err(|error| store_unavailable(options.store.as_deref(), error))?;
     notices.extend(key_notice.map(str::to_owned));
     // From here on, requests are those of callers.
-    telemetry::init_local(level, options.requests.format());
+    telemetry::init_local(level, options.requests.format(), options.data.request_log()?);
     options.data.save_credentials(&shown)?;
     let session = sign_in(&app, options.sign_in.as_ref()).await?;
     Ok(Deployment { engine, app, gateway, shown, key, session, notices })

@@ -45,7 +45,7 @@ async fn a_served_request_is_one_log_line() {
             "timestamp": world.now().to_string(), "level": "INFO", "message": "served",
             "stack": "my-stack", "function": "my-function",
             "request_id": line["request_id"], "method": "GET", "route": "GET /v1/auth/whoami",
-            "user_id": key_id, "org_id": world.org_id, "credential_id": key_id,
+            "user_id": key_id, "org_id": world.org_id, "credential_id": key_id, "provider": "api_key",
             "status": 200, "duration_ms": 0, "store_calls": 1, "StoreLatency": 0, "Throttles": 0, "Requests": 1,
             "_aws": {"Timestamp": world.now().as_millisecond(), "CloudWatchMetrics": [
                 {"Namespace": "Postern", "Dimensions": [["stack"]], "Metrics": metrics},
@@ -67,6 +67,20 @@ async fn a_refusal_is_counted_by_its_code_and_not_as_a_fault() {
     );
     let by_code = json!({"Namespace": "Postern", "Dimensions": [["stack", "code"]], "Metrics": [count("Refusals")]});
     assert_eq!(line["_aws"]["CloudWatchMetrics"][1], by_code);
+}
+
+#[tokio::test]
+async fn the_line_of_a_caller_who_lacks_a_scope_names_it() {
+    let world = World::new().await;
+    let (_, narrow) = world.create_key(&["data:read"]).await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    let call = world.call("GET", "/v1/keys").key(&narrow);
+    call.send().await.expect_error(403, "insufficient_scope");
+    let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    assert_eq!(
+        (&line["cause"], &line["provider"], &line["required_scopes"]),
+        (&json!("ScopeInsufficient"), &json!("api_key"), &json!("keys:read"))
+    );
 }
 
 #[tokio::test]
@@ -133,6 +147,15 @@ async fn an_authorizer_decision_is_one_line_and_only_our_failure_is_a_fault() {
         (&json!("deny"), &json!("insufficient_scope"))
     );
     assert_eq!((&denied["Refusals"], denied.get("Faults")), (&json!(1), None));
+    assert_eq!(
+        (&denied["provider"], &denied["unmet"], &denied["required_scopes"]),
+        (&json!("api_key"), &json!("[[route]] GET /x"), &json!("write"))
+    );
+    let unmatched = ask(&world.reconfigured("[authorizer]\ndefault = \"deny\"\n"), &narrow).await;
+    assert_eq!(
+        (&unmatched["unmet"], unmatched.get("required_scopes")),
+        (&json!("no [[route]] matches, and the default is deny"), None)
+    );
     let unknown = ask(&guarded, &world.unknown_key()).await;
     assert_eq!(
         (&unknown["status"], &unknown["Refusals"], unknown.get("Faults")),
@@ -141,7 +164,7 @@ async fn an_authorizer_decision_is_one_line_and_only_our_failure_is_a_fault() {
     guarded.wire.inject(StoreFault::Unreachable);
     let failed = ask(&guarded, &world.api_key).await;
     assert_eq!((&failed["Faults"], failed.get("Refusals")), (&json!(1), None));
-    assert_eq!(lines(&sink).len(), 4);
+    assert_eq!(lines(&sink).len(), 5);
 }
 
 /// Each value of a dimension is billed as a metric of its own, so none may come from a caller.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use crate::{Answer, World, openapi::OpenApi};
+use crate::{Answer, World, explained, openapi::OpenApi};
 
 /// A request to a world's gateway.
 #[derive(Debug)]
@@ -84,12 +84,16 @@ impl<'w> Call<'w> {
         Answer::new(self.checked().await)
     }
 
-    /// Sends the request, and checks that the OpenAPI document describes what happens.
+    /// Sends the request, and checks that the OpenAPI document describes what happens, and that the
+    /// log explains a refusal.
     async fn checked(self) -> http::Response<Bytes> {
         let request = self.request();
         let response = self.world.gateway.call(request.clone(), self.source_ip).await;
         if let Err(problem) = OpenApi::of_repository().check(&request, &response) {
             panic!("docs/openapi.json: {problem}");
+        }
+        if let Err(problem) = explained::check(&request, &response) {
+            panic!("{problem}");
         }
         response
     }

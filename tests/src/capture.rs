@@ -6,7 +6,15 @@ use std::{
 };
 
 use regex::bytes::Regex;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::explained;
 
 static INSTALL: Once = Once::new();
 static OURS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -15,9 +23,12 @@ static OURS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// run.
 pub fn install() {
     INSTALL.call_once(|| {
-        let subscriber =
-            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(Listener);
-        tracing::subscriber::set_global_default(subscriber.with_ansi(false).finish())
+        let every_line = fmt::layer().with_ansi(false).with_writer(Listener);
+        let ours = Targets::new().with_target("postern", LevelFilter::INFO);
+        tracing_subscriber::registry()
+            .with(every_line)
+            .with(explained::layer().with_filter(ours))
+            .try_init()
             .expect("the only subscriber");
     });
 }

@@ -8,6 +8,7 @@ pub mod capture;
 mod client_app;
 mod client_key;
 mod curl;
+pub mod explained;
 mod form;
 mod issuer;
 pub mod openapi;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod configuration;
+mod explained;
 mod install;
 mod invoke;
 mod keys;

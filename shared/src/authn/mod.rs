@@ -230,7 +230,11 @@ impl ProviderChain {
             return Err(self.refuse(context, source, cause));
         }
         for provider in &self.providers {
-            match provider.authenticate(context, source).await? {
+            let outcome = provider.authenticate(context, source).await?;
+            if !matches!(outcome, Outcome::NotPresented) {
+                telemetry::record_provider(provider.name());
+            }
+            match outcome {
                 Outcome::NotPresented => {}
                 Outcome::Authenticated(principal) => {
                     signature::reject_unverified(source)?;

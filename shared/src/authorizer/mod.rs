@@ -299,7 +299,9 @@ async fn decide(
             } else {
                 let scopes = unmet.iter().filter_map(|requirement| requirement.scopes());
                 let sorted: BTreeSet<_> = scopes.flat_map(Scopes::iter).cloned().collect();
-                Decision::LacksScope(principal, Scopes::from_iter(sorted))
+                let required = Scopes::from_iter(sorted);
+                record_unmet(&unmet, &required);
+                Decision::LacksScope(principal, required)
             })
         }
         // A valid credential gets its caller's policy on an open route too.
@@ -307,6 +309,15 @@ async fn decide(
         Ok(Err(_)) | Err(Error::Rejected(_)) if is_open => Ok(Decision::NoAuthRequired),
         Ok(Err(refusal)) => Ok(Decision::Forbidden(None, refusal)),
         Err(error) => Err(error),
+    }
+}
+
+/// Records for the operator what the caller does not meet.
+fn record_unmet(unmet: &[&Requirement<'_>], scopes: &Scopes) {
+    let names: BTreeSet<_> = unmet.iter().map(ToString::to_string).collect();
+    telemetry::record_unmet(&Vec::from_iter(names).join("; "));
+    if !scopes.is_empty() {
+        telemetry::record_required_scopes(scopes);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which rules apply to a request.
 
+use std::fmt;
+
 use crate::{
     config::{Applies, Config, RouteAuth, RouteRule, UnmatchedRequests},
     core::{
@@ -22,6 +24,21 @@ pub(super) struct Rules<'c> {
 pub(super) enum Requirement<'c> {
     Rule(&'c RouteRule),
     Unmatched(UnmatchedRequests),
+}
+
+/// Names the requirement as the configuration does.
+impl fmt::Display for Requirement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => rule.fmt(f),
+            Self::Unmatched(UnmatchedRequests::Deny) => {
+                f.write_str("no [[route]] matches, and the default is deny")
+            }
+            Self::Unmatched(UnmatchedRequests::Authenticated) => {
+                f.write_str("no [[route]] matches, and the default is authenticated")
+            }
+        }
+    }
 }
 
 impl<'c> Requirement<'c> {

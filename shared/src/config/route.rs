@@ -1,5 +1,7 @@
 //! `[[route]]`: the rules of the authorizer.
 
+use std::fmt;
+
 use http::Method;
 use serde::Deserialize;
 
@@ -67,6 +69,19 @@ pub(crate) const LONGEST_STAGE: usize = 16;
 const LONGEST_STAGE_ARN: usize = 27 + 14 + 1 + 12 + 1 + 10 + 1 + LONGEST_STAGE;
 /// The JSON around the patterns of a policy.
 const POLICY_FRAME: usize = 200;
+
+/// Names the rule by what it matches.
+impl fmt::Display for RouteRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[[route]] {} {}", self.method, self.path)?;
+        for (name, pattern) in [("mcp_method", &self.mcp_method), ("mcp_name", &self.mcp_name)] {
+            if let Some(pattern) = pattern {
+                write!(f, " {name}={pattern}")?;
+            }
+        }
+        Ok(())
+    }
+}
 
 impl RouteRule {
     /// Reports whether the rule is for some requests of MCP only.

@@ -1,6 +1,8 @@
 //! What a request to an MCP server does, as its headers say since revision 2026-07-28: `Mcp-Method`
 //! and `Mcp-Name`. A server must refuse a request whose body says something else.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
@@ -43,6 +45,12 @@ const METHODS: [&str; 25] = [
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct McpPattern(String);
+
+impl fmt::Display for McpPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl McpPattern {
     /// Reports whether the pattern matches the whole of `value`.

@@ -85,6 +85,9 @@ fn log(outcome: &Result<Response, Error>) {
     match cause {
         None => telemetry::log_success(status),
         Some(error @ Error::Rejected(Rejection { refusal, .. })) => {
+            if let Some(scopes) = error.required_scopes() {
+                telemetry::record_required_scopes(scopes);
+            }
             telemetry::log_refusal(status, error.public().code, *refusal);
         }
         Some(Error::Failed(fault)) => telemetry::log_fault(status, fault),

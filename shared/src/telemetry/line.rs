@@ -98,7 +98,8 @@ where
         let mut members = RecordedFields::default();
         attributes.record(&mut members);
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(members);
+            // Another layer of this type may have put the same there.
+            span.extensions_mut().replace(members);
         }
     }
 

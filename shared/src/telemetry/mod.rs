@@ -16,7 +16,9 @@ pub use readable::AUTHORIZER;
 use readable::SHOWN_PATH;
 use tracing::{Level, Span, field::Empty};
 use tracing_subscriber::{
+    Layer as _,
     filter::{LevelFilter, Targets},
+    fmt::MakeWriter,
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
@@ -54,16 +56,29 @@ pub fn in_lambda(level: Level) -> Targets {
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
 }
 
-/// Writes lines to standard error, for the local program.
-pub fn init_local(level: Level, format: LineFormat) {
+/// Writes lines to standard error from `level` on, for the local program, and all of them as JSON
+/// to `record`, if there is one.
+pub fn init_local<W>(level: Level, format: LineFormat, record: Option<W>)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = Lines::new(Labels::default(), Clock::system(), std::io::stderr).in_format(format);
+    let recorded = record.map(|record| {
+        let lines = Lines::new(Labels::default(), Clock::system(), record);
+        lines.with_filter(in_local_program(level.max(Level::INFO)))
+    });
+    let lines = lines.with_filter(in_local_program(level));
+    drop(tracing_subscriber::registry().with(lines).with(recorded).try_init());
+}
+
+/// Returns what the local program logs.
+fn in_local_program(level: Level) -> Targets {
     // The embedded store warns about every condition that was not met, which is how decisions are
     // made here.
-    let ours = Targets::new()
+    Targets::new()
         .with_default(Level::WARN)
         .with_target("postern", level)
-        .with_target("dynoxide", Level::ERROR);
-    let lines = Lines::new(Labels::default(), Clock::system(), std::io::stderr).in_format(format);
-    drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
+        .with_target("dynoxide", Level::ERROR)
 }
 
 /// Returns the span of one invocation.
@@ -93,7 +108,10 @@ pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
         org_id = Empty,
         credential_id = Empty,
         actor = Empty,
-        family = Empty
+        family = Empty,
+        provider = Empty,
+        unmet = Empty,
+        required_scopes = Empty
     )
 }
 
@@ -130,6 +148,21 @@ pub fn record_actor(agent: &AgentId) {
 /// Records an API that authenticated as its resource.
 pub fn record_resource(resource: &ResourceUri) {
     Span::current().record("user_id", resource.as_str());
+}
+
+/// Records the provider that decided whether the credential is valid.
+pub fn record_provider(name: &str) {
+    Span::current().record("provider", name);
+}
+
+/// Records which requirements of the authorizer's rules the caller does not meet.
+pub fn record_unmet(requirements: &str) {
+    Span::current().record("unmet", requirements);
+}
+
+/// Records the scopes that the request requires, and the caller lacks.
+pub fn record_required_scopes(scopes: &Scopes) {
+    Span::current().record("required_scopes", tracing::field::display(scopes));
 }
 
 /// Records the family in the current request's span.
