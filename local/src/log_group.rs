@@ -57,7 +57,7 @@ impl LogGroup {
             .start_query()
             .log_group_name(&self.name)
             .start_time(now - i64::from(self.hours) * 3600)
-            .end_time(now)
+            .end_time(now + 1) // whole seconds, and the line may be of this one
             .query_string(query)
             .send()
             .await
