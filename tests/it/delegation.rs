@@ -12,6 +12,7 @@ const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const NOT_VALID: &str = "The subject_token is not valid: send an API key, a CLI token or the access token of a user that works.";
 const NOT_ALLOWED: &str = "The user has not allowed this agent to act for them with these scopes at this API: ask the user to open the page /apps with the client_id of the agent, and with the same resource and scope.";
+const CREATES_NOTHING: &str = "An agent that acts for a user cannot create or renew credentials, because they would still be valid after the user has ended the consent: the user creates them, or the agent with a token of its own.";
 const API: &str = "https://api.example.com/scans";
 const OTHER: &str = "https://api.example.com/other";
 const SETTINGS: &str = r#"
@@ -464,23 +465,45 @@ async fn a_bound_subject_token_needs_its_key() {
     assert_eq!(bound.expect(200).body["actor"], it.agent.id);
 }
 
+/// The user can end the consent at any time, and what was created would go on.
 #[tokio::test]
-async fn what_an_agent_creates_for_a_user_ends_with_its_token() {
+async fn an_agent_creates_and_renews_no_credentials_for_a_user() {
     let world = world().await;
-    let it = allowed(&world, "keys:manage scans:read").await;
+    let all = "agents:manage keys:manage runners:manage services:manage";
+    let of_users = all.split(' ').map(|scope| format!("{scope:?}")).collect::<Vec<_>>().join(",");
+    let world = world.reconfigured(&settings(&of_users));
+    let it = allowed(&world, all).await;
     let access = acting(&world, &it.agent, &it.subject).await;
-    let create = |body: Value| world.call("POST", "/v1/keys").bearer(&access).json(body).send();
-    let made = create(json!({"name": "n", "scopes": ["scans:read"]})).await.expect(201);
-    assert_eq!(made.member("expires_at"), "2026-01-01T01:00:00Z");
-    assert_eq!(made.member("on_behalf_of"), it.user_id);
-    let later = json!({
-        "name": "n", "scopes": ["scans:read"], "expires_at": "2026-01-02T00:00:00Z",
-    });
-    create(later).await.expect_error(403, "insufficient_scope");
-    create(json!({"name": "n", "scopes": ["scans:trigger"]}))
-        .await
-        .expect_error(403, "insufficient_scope");
-    // What needs a signed-in user is not for an agent.
+    let own = |path: &str, body: Value| world.call("POST", path).bearer(&it.subject).json(body);
+    let named = json!({"name": "n", "scopes": ["keys:manage"]});
+    let key = own("/v1/keys", named.clone()).send().await.expect(201).member("id");
+    let agent = own("/v1/agents", named.clone()).send().await.expect(201).member("id");
+    let runner = own("/v1/runners", json!({"name": "n"})).send().await.expect(201).member("id");
+    let (rotate, renew) = (format!("/v1/keys/{key}/rotate"), format!("/v1/agents/{agent}/secret"));
+    let renew_runner = format!("/v1/runners/{runner}/token");
+    for (path, body) in [
+        ("/v1/keys", named.clone()),
+        ("/v1/agents", named.clone()),
+        ("/v1/services", named),
+        ("/v1/runners", json!({"name": "n"})),
+        (&rotate, json!({})),
+        (&renew, json!({})),
+        (&renew_runner, json!({})),
+    ] {
+        let answer = world.call("POST", path).bearer(&access).json(body).send().await;
+        expect_refusal(&answer, 403, "insufficient_scope", CREATES_NOTHING);
+        assert_cause(&answer, Refusal::CreationByActor);
+    }
+    // It can delete what the user can.
+    let delete = world.call("DELETE", &format!("/v1/keys/{key}")).bearer(&access);
+    delete.send().await.expect(204);
+}
+
+#[tokio::test]
+async fn what_needs_a_signed_in_user_is_not_for_an_agent() {
+    let world = world().await;
+    let it = allowed(&world, "keys:manage scans:read scans:trigger").await;
+    let access = acting(&world, &it.agent, &it.subject).await;
     let body = json!({"name": "cli", "scopes": ["scans:read"], "all_repositories": true});
     let cli = world.call("POST", "/v1/auth/cli-tokens").bearer(&access).json(body);
     cli.send().await.expect_error(403, "insufficient_scope");

@@ -5,8 +5,8 @@ use jsonwebtoken::{Algorithm, Header};
 use postern::{Refusal, core::principal::Role, crypto::sign};
 use serde_json::{Value, json};
 use tests::{
-    Answer, ClientApp, ClientKey, Issuer, ProofKey, Setup, StoreFault, World, capture, claims,
-    cost, expect_refusal,
+    Answer, Browser, ClientApp, ClientKey, Issuer, ProofKey, Setup, StoreFault, World, capture,
+    claims, cost, expect_refusal,
 };
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -326,6 +326,32 @@ async fn an_agent_that_a_rule_names_authenticates_with_its_secret() {
     let delete = it.world.call("DELETE", &format!("/v1/agents/{}", agent.id));
     delete.key(&it.world.api_key).send().await.expect(204);
     assert_eq!(it.world.whoami(&access).await, 401);
+}
+
+/// It does not show that the user is there, and what is granted for it ends with the rule.
+#[tokio::test]
+async fn an_agent_does_not_act_with_the_token_of_an_assertion() {
+    let it = Enterprise::start().await;
+    let agent = it.world.agent(&["x"]).await;
+    let access = it.exchange(&it.assertion(json!({})), &[]).await.expect(200);
+    let access = access.member("access_token");
+    let session = it.world.sign_in("idp|ada", Role::User).await;
+    Browser::with_session(&it.world, session).allow_agent(&agent.id, "", "scans:read").await;
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", access.as_str()),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("client_id", &agent.id),
+        ("client_secret", &agent.secret),
+    ];
+    let answer = it.world.call("POST", "/v1/auth/token").form(&form).send().await;
+    expect_refusal(
+        &answer,
+        400,
+        "invalid_request",
+        "The subject_token was granted for an identity assertion, and an agent does not act with it: send an access token of an app in which the user has signed in.",
+    );
+    assert!(capture::logged(&[&answer.member("request_id"), "ExchangeTokenByRule"]));
 }
 
 #[tokio::test]

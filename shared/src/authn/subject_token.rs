@@ -71,8 +71,11 @@ pub async fn authenticate_user(
 ) -> Result<PresentedUser, Error> {
     let claims = verify_user_token(context, subject_token.expose(), key)?;
     let (actor, organization, expires_at) = (claims.act.clone(), claims.org_id, claims.exp);
+    let is_by_rule = claims.trust_rule.is_some();
     let principal = identify(context, claims).await.map_err(Error::of_subject_token)?;
     match principal.kind {
+        // It does not show that the user is there, and the new token would not end with the rule.
+        PrincipalKind::User if is_by_rule => Err(Refusal::ExchangeTokenByRule.into()),
         PrincipalKind::User => Ok(PresentedUser { principal, organization, expires_at, actor }),
         PrincipalKind::Agent
         | PrincipalKind::ApiKey

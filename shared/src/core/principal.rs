@@ -281,12 +281,14 @@ impl Principal {
     /// `wanted`: by default that of the caller's own.
     ///
     /// # Errors
+    /// [`Refusal::CreationByActor`] if it would outlive the consent with which the caller acts,
     /// [`Refusal::ExpiryEscalation`] if it would outlive the caller's own.
     pub fn delegated_expiry(
         &self,
         wanted: Option<Timestamp>,
     ) -> Result<Option<Timestamp>, Refusal> {
         match (self.inherited.expires_at, wanted) {
+            _ if self.actor.is_some() => Err(Refusal::CreationByActor),
             (None, wanted) => Ok(wanted),
             (Some(own), None) => Ok(Some(own)),
             (Some(own), Some(wanted)) if wanted <= own => Ok(Some(wanted)),

@@ -218,6 +218,10 @@ refusals! {
     ),
     /// The user has not allowed this yet, and the client asks that nobody be asked.
     ConsentRequired => bad_request("consent_required", "The user has not allowed this yet: send the request without prompt=none."),
+    /// An agent that acts for a user wants to create a credential, which would outlive the consent.
+    CreationByActor => insufficient_scope(
+        "An agent that acts for a user cannot create or renew credentials, because they would still be valid after the user has ended the consent: the user creates them, or the agent with a token of its own.",
+    ),
     /// No provider of this deployment recognizes the format of the credential.
     CredentialFormatUnknown => INVALID_TOKEN,
     /// The format or the checksum of the credential is invalid.
@@ -335,6 +339,11 @@ refusals! {
     /// The key that is to be exchanged requires signed requests.
     ExchangeSignatureRequired => invalid_request(
         "This key requires signed requests, and a token that is exchanged for it would not: exchange a key without require_signature.",
+    ),
+    /// The access token with which an agent wants to act for a user was granted by a rule, for an
+    /// identity assertion.
+    ExchangeTokenByRule => invalid_request(
+        "The subject_token was granted for an identity assertion, and an agent does not act with it: send an access token of an app in which the user has signed in.",
     ),
     /// The subject token of the exchange is neither an API key, a CLI token nor an access token.
     ExchangeTokenNotKey => invalid_request(
