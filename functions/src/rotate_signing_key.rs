@@ -216,9 +216,6 @@ async fn test(
     let PreparedVersion::Pending(next) = state.prepared else { return Ok(()) };
     let keyring = Keyring::new(next, &config.signing_algorithms(), clock)?;
     keyring.check_access(KeyAccess::Signing)?;
-    let kids = |secrets: &Secrets| -> Vec<String> {
-        key_list::list(secrets, clock.now()).into_iter().map(|key| key.kid).collect()
-    };
     if kids(state.current) == kids(next) {
         return Ok(()); // without new keys, there is nothing to announce
     }
@@ -285,20 +282,20 @@ async fn without(
     command: &DropCommand,
 ) -> Result<Option<Secrets>, Error> {
     let (rotation, not_before) = (key_rotation(app), command.not_before.as_deref());
-    let kid = command.kid.as_deref();
-    let mut outcome = rotation.drop_key(current, kid, not_before)?;
-    if let (DropKey::Unknown, Some(kid)) = (&outcome, kid) {
-        let has_key = |version: Option<SecretVersion>| {
-            let keys = version.map(|version| key_list::list(&version.secrets, Timestamp::MIN));
-            keys.unwrap_or_default().iter().any(|key| key.is_named(kid))
+    let mut outcome = rotation.drop_key(current, command.kid.as_deref(), not_before)?;
+    if let (DropKey::Unknown, Some(kid)) = (&outcome, &command.kid) {
+        outcome = match (find_elsewhere(versions, current, kid).await?, outcome) {
+            (FoundElsewhere::Nowhere, unknown) => unknown,
+            (FoundElsewhere::Previous, _) => rotation.drop_key(current, None, not_before)?,
+            (FoundElsewhere::Announced, _) => match rotation.drop_key(current, None, not_before)? {
+                // Only the number of drops is another one: it ends the rotation.
+                DropKey::Unchanged => {
+                    let next = Secrets { drops: current.drops + 1, ..current.clone() };
+                    DropKey::Dropped(Box::new(next))
+                }
+                outcome => outcome,
+            },
         };
-        if has_key(versions.pending().await?) {
-            // A rotation announces it. It ends with the rotation.
-            return Ok(Some(Secrets { drops: current.drops + 1, ..current.clone() }));
-        }
-        if has_key(versions.previous().await?) {
-            outcome = rotation.drop_key(current, None, not_before)?; // the kid is dropped already
-        }
     }
     match outcome {
         DropKey::Dropped(next) => Ok(Some(*next)),
@@ -309,4 +306,42 @@ async fn without(
         )),
         DropKey::InvalidNotBefore(why) => Err(refused(&why.to_string())),
     }
+}
+
+/// Where a key is that the secret in force does not contain.
+enum FoundElsewhere {
+    /// A rotation announces it, or the copies have it because such a drop was not completed.
+    Announced,
+    /// In the secret before: it was dropped already.
+    Previous,
+    /// Nowhere.
+    Nowhere,
+}
+
+async fn find_elsewhere(
+    versions: &SecretVersions,
+    current: &Secrets,
+    kid: &str,
+) -> Result<FoundElsewhere, Fault> {
+    let has_key = |version: Option<SecretVersion>| {
+        version.is_some_and(|version| keys(&version.secrets).iter().any(|key| key.is_named(kid)))
+    };
+    let is_unfinished = |staged: SecretVersion| {
+        staged.secrets.drops > current.drops && kids(&staged.secrets) == kids(current)
+    };
+    if has_key(versions.pending().await?) || versions.staged().await?.is_some_and(is_unfinished) {
+        Ok(FoundElsewhere::Announced)
+    } else if has_key(versions.previous().await?) {
+        Ok(FoundElsewhere::Previous)
+    } else {
+        Ok(FoundElsewhere::Nowhere)
+    }
+}
+
+fn keys(secrets: &Secrets) -> Vec<ListedKey> {
+    key_list::list(secrets, Timestamp::MIN)
+}
+
+fn kids(secrets: &Secrets) -> Vec<String> {
+    keys(secrets).into_iter().map(|key| key.kid).collect()
 }

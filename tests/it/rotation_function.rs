@@ -529,6 +529,55 @@ async fn a_key_that_is_only_announced_can_be_dropped() {
     bed.assert_without(&kid);
 }
 
+#[tokio::test]
+async fn a_drop_of_an_announced_key_sets_not_before_too() {
+    let bed = Bed::new().await;
+    let version = bed.secrets.begin_rotation(SIGNING);
+    bed.step_of(&version, "createSecret").await.unwrap();
+    bed.step_of(&version, "setSecret").await.unwrap();
+    let kid = bed.secrets.current(PUBLIC).signing_keys[1].kid.clone();
+    let early = json!({"action": "drop", "kid": kid, "not_before": "soon"});
+    let refused = bed.send(early).await.unwrap_err();
+    assert!(refused.contains("not_before is not a time"), "{refused}");
+    let event = json!({"action": "drop", "kid": kid, "not_before": "now"});
+    let answer = bed.send(event).await.unwrap();
+    let ended = answer["not_before"].as_str().unwrap().parse().ok();
+    for secret in [SIGNING, VERIFICATION] {
+        assert_eq!(bed.secrets.current(secret).not_before, ended);
+    }
+    bed.assert_without(&kid);
+}
+
+#[tokio::test]
+async fn a_failed_drop_of_an_announced_key_can_be_repeated() {
+    let mut failures = 0;
+    for fault in [SecretsFault::NotExecuted, SecretsFault::ResponseLost] {
+        for at in 0..30 {
+            let bed = Bed::new().await;
+            let version = bed.secrets.begin_rotation(SIGNING);
+            bed.step_of(&version, "createSecret").await.unwrap();
+            bed.step_of(&version, "setSecret").await.unwrap();
+            let kid = bed.secrets.current(PUBLIC).signing_keys[1].kid.clone();
+            bed.secrets.fail_after(at, fault);
+            let dropped = bed.drop_key(&kid).await;
+            bed.secrets.recover();
+            if let Err(code) = dropped {
+                assert!(code.starts_with("internal_error: "), "{code}");
+                failures += 1;
+                match bed.drop_key(&kid).await {
+                    Ok(_) => {}
+                    // It had been completed.
+                    Err(code) => assert!(code.contains("There is no key with this kid"), "{code}"),
+                }
+            }
+            bed.assert_without(&kid);
+            bed.rotate_as_scheduled().await;
+            bed.assert_without(&kid);
+        }
+    }
+    assert!(failures > 15, "{failures}");
+}
+
 /// Each call has a timeout of three seconds, and what it does can be a second one.
 #[tokio::test]
 async fn the_timeout_of_the_function_is_enough_for_its_calls() {
