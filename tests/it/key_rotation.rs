@@ -17,7 +17,7 @@ use postern::{
     },
 };
 use serde_json::{Value, json};
-use tests::{Answer, Browser, Tokens, World, browser::COOKIE, run_concurrently};
+use tests::{Answer, Browser, Tokens, World, browser::COOKIE, public_client, run_concurrently};
 
 const ALGORITHMS: [Algorithm; 1] = [Algorithm::ES256];
 
@@ -382,6 +382,32 @@ async fn not_before_ends_all_that_was_issued_earlier_and_nothing_later() {
     let cookie = format!("{COOKIE}={session}");
     let page = world.call("GET", "/keys").header("Cookie", cookie).send().await.expect(303);
     assert!(page.header("location").unwrap().starts_with("/login"));
+}
+
+/// Whoever had a session could have approved them for themselves.
+#[tokio::test]
+async fn codes_that_were_issued_before_not_before_are_not_redeemed() {
+    let old = World::new().await;
+    old.sign_in("ada", Role::User).await;
+    let code = public_client::authorization_code(&old, "scans:read").await;
+    let devices = [public_client::device_code(&old).await, public_client::device_code(&old).await];
+    public_client::approve_device(&old, &devices[0], "scans:read").await;
+    old.advance_s(1);
+    let world = with_not_before(&old);
+    let redeem = async |world: &World, form: &[(&str, &str)]| {
+        world.call("POST", "/v1/auth/token").form(form).send().await
+    };
+    let answer = redeem(&world, &public_client::code_form(&code)).await;
+    answer.expect_error(400, "invalid_grant");
+    for device in &devices {
+        let answer = redeem(&world, &public_client::device_form(device)).await;
+        answer.expect_error(400, "expired_token");
+    }
+    // Without it, both are valid.
+    redeem(&old, &public_client::code_form(&code)).await.expect(200);
+    redeem(&old, &public_client::device_form(&devices[0])).await.expect(200);
+    let code = public_client::authorization_code(&world, "scans:read").await;
+    redeem(&world, &public_client::code_form(&code)).await.expect(200);
 }
 
 /// A process that has not read the secret again continues families that have ended.

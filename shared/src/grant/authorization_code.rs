@@ -148,7 +148,9 @@ pub async fn redeem(
         }
     }
     match (check(&record, redemption), &record.family) {
-        (Ok(()), None) if record.valid_until <= now => return Err(Refusal::CodeWrong.into()),
+        (Ok(()), None) if record.valid_until <= now || is_before_not_before(context, &record) => {
+            return Err(Refusal::CodeWrong.into());
+        }
         (Ok(()), None) => {}
         (Ok(()), Some(family)) => {
             return redeem_again(context, family, redemption.presenter, now).await;
@@ -181,6 +183,11 @@ pub async fn redeem(
             }
         }
     }
+}
+
+/// Reports whether the code was issued before `not_before` of the deployment's secret.
+fn is_before_not_before(context: &Context, record: &AuthorizationCodeRecord) -> bool {
+    !context.keyring.accepts_issued_at(id::created_at(&record.id))
 }
 
 /// Checks that the code was issued to this client, and that it has the verifier and the key.

@@ -23,7 +23,7 @@ use crate::{
     core::{
         clock::{LEEWAY, after},
         error::{Error, Fault, Refusal},
-        id::{self, AttemptId, ClientId, FamilyId},
+        id::{self, AttemptId, ClientId, FamilyId, created_at},
         network::Network,
         principal::{Principal, Role},
         redirect_uri::RedirectUri,
@@ -339,7 +339,8 @@ pub async fn poll(
             Err(Fault::Corrupt("a redeemed device without a family".into()).into())
         }
         (DeviceStatus::Approved | DeviceStatus::Denied | DeviceStatus::Pending, _)
-            if device.valid_until <= now =>
+            if device.valid_until <= now
+                || !context.keyring.accepts_issued_at(created_at(&device.id)) =>
         {
             Err(Refusal::DeviceCodeExpired.into())
         }
