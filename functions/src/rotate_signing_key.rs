@@ -1,6 +1,6 @@
 //! Replaces the keys of the deployment: the four steps of a rotation by Secrets Manager, each of
 //! which can be repeated, and what an operator does about a key that has leaked.
-//! `crypto::rotation::step` says what each step does, and in which order.
+//! `crypto::key_rotation::step` says what each step does, and in which order.
 //!
 //! An operator sends `{"action": "list"}`, or `{"action": "drop", "kid": "…", "not_before": "now"}`
 //! with either member or both. A drop can be repeated too.
@@ -17,7 +17,7 @@ use postern::{
     crypto::{
         KeyAccess, Keyring,
         key_list::{self, ListedKey},
-        rotation::{
+        key_rotation::{
             KeyRotation, RotationStop,
             removal::DropKey,
             step::{PreparedVersion, RotationState, RotationStep, StepAction},

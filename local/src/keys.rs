@@ -9,7 +9,7 @@ use postern::{
     crypto::{
         Keyring,
         key_list::{self, KeyState, ListedKey},
-        rotation::{KeyRotation, removal::DropKey},
+        key_rotation::{KeyRotation, removal::DropKey},
         secrets::Secrets,
     },
 };

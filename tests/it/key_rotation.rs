@@ -11,7 +11,7 @@ use postern::{
     crypto::{
         jwk::JWKS_MAX_AGE,
         key_list::{self, KeyKind, KeyState, ListedKey},
-        rotation::{KeyRotation, RotationPlan, RotationStop, removal::DropKey},
+        key_rotation::{KeyRotation, RotationPlan, RotationStop, removal::DropKey},
         secrets::{SECRET_AGE, Secrets},
         sign::Algorithm,
     },

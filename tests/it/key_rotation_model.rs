@@ -19,7 +19,7 @@ use postern::{
         jwk::JWKS_MAX_AGE,
         jwt::{self, HeaderRequirements, IssuedBy},
         key_list::{self, KeyState, ListedKey},
-        rotation::{
+        key_rotation::{
             KeyRotation, RotationPlan,
             removal::DropKey,
             step::{PreparedVersion, RotationState, RotationStep, StepAction},

@@ -14,7 +14,7 @@ use crate::{
     },
     crypto::{
         jwk::JWKS_MAX_AGE,
-        rotation::{KeyRotation, RotationPlan},
+        key_rotation::{KeyRotation, RotationPlan},
         secrets::{SECRET_AGE, SECRET_RETRY},
     },
 };

@@ -113,7 +113,7 @@ impl KeyRotation<'_> {
             let is_same = |key: &StoredSigningKey| key.algorithm == *algorithm;
             let generate = |_: &[_]| StoredSigningKey::generate(*algorithm, self.clock, entropy);
             let lead = (plan.lead, plan.keep_signing);
-            add_successor(&mut next.signing_keys, is_same, generate, lead, now)?;
+            add_next(&mut next.signing_keys, is_same, generate, lead, now)?;
         }
         let kinds = [
             (&mut next.refresh_keys, plan.keep_refresh),
@@ -123,7 +123,7 @@ impl KeyRotation<'_> {
         for (keys, keep) in kinds {
             keys.retain(|key| key.times().verifies(now));
             let lead = (plan.lead, keep);
-            add_successor(keys, |_| true, |keys| new_mac_key(keys, entropy), lead, now)?;
+            add_next(keys, |_| true, |keys| new_mac_key(keys, entropy), lead, now)?;
         }
         if next.signing_keys.len() > MOST_KEYS {
             return Err(unusable(&format!(
@@ -175,7 +175,7 @@ impl KeyRotation<'_> {
 
 /// Adds a key to those for which `is_same` holds, to sign after the lead, and decides until when
 /// the others verify. Does nothing if a key is waiting.
-fn add_successor<K: StoredKey>(
+fn add_next<K: StoredKey>(
     keys: &mut Vec<K>,
     is_same: impl Fn(&K) -> bool,
     generate: impl Fn(&[K]) -> Result<K, Fault>,
