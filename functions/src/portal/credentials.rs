@@ -177,13 +177,35 @@ pub(crate) async fn create(
     request: &Request,
     page: &CredentialPage,
 ) -> Result<Response, Error> {
+    let create = async |visitor: &Visitor, form: &Form| create_one(app, visitor, page, form).await;
+    execute_once(app, request, page, create).await
+}
+
+/// `POST …/renew`: creates a new secret.
+pub(crate) async fn renew(
+    app: &App,
+    request: &Request,
+    page: &CredentialPage,
+) -> Result<Response, Error> {
+    let renew =
+        async |visitor: &Visitor, form: &Form| renew_one(app, request, visitor, page, form).await;
+    execute_once(app, request, page, renew).await
+}
+
+/// Executes what a form asks for, unless it was sent before, and answers with the new secret.
+async fn execute_once(
+    app: &App,
+    request: &Request,
+    page: &CredentialPage,
+    execute: impl AsyncFnOnce(&Visitor, &Form) -> Result<ShownOnce, Error>,
+) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
     let Some(submission) = submission::claim(app, &visitor, &form).await? else {
         return Ok(Response::see_other(page_of(page, &form))?);
     };
-    let created = create_one(app, &visitor, page, &form.fields).await;
-    answer(app, request, (&visitor, page), (&submission, &form), created).await
+    let result = execute(&visitor, &form.fields).await;
+    answer(app, request, (&visitor, page), (&submission, &form), result).await
 }
 
 /// Redirects to the page that shows a new secret, so that a reload repeats nothing. A refusal is
@@ -276,21 +298,6 @@ fn what(page: &CredentialPage, form: &Form) -> String {
         "" => page.one.to_owned(),
         name => format!("{} “{name}”", page.one),
     }
-}
-
-/// `POST …/renew`: creates a new secret.
-pub(crate) async fn renew(
-    app: &App,
-    request: &Request,
-    page: &CredentialPage,
-) -> Result<Response, Error> {
-    let visitor = visitor::visitor_or_sign_in!(app, request);
-    let form = form::form_or_return!(app, request, &visitor);
-    let Some(submission) = submission::claim(app, &visitor, &form).await? else {
-        return Ok(Response::see_other(page_of(page, &form))?);
-    };
-    let renewed = renew_one(app, request, &visitor, page, &form.fields).await;
-    answer(app, request, (&visitor, page), (&submission, &form), renewed).await
 }
 
 async fn renew_one(
