@@ -4,6 +4,7 @@ pub mod claim_pattern;
 pub mod clause;
 pub mod kind;
 mod lint;
+mod rule_members;
 mod validate;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use self::{
     claim_pattern::{AcceptedValues, text_of},
     clause::Clauses,
     kind::{ClaimRequirement, KindCondition},
+    rule_members::TrustRuleMembers,
 };
 use crate::core::{
     audience::Audience,
@@ -59,110 +61,6 @@ pub struct TrustRule {
     pub lifetime: Option<SignedDuration>,
     /// Whether it grants.
     pub mode: TrustMode,
-}
-
-/// The members of a rule in the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TrustRuleMembers {
-    name: RuleName,
-    #[serde(default)]
-    kind: TrustKind,
-    issuer: Option<String>,
-    jwks_url: Option<String>,
-    audience: String,
-    #[serde(rename = "match")]
-    clauses: Clauses,
-    agent: Option<AgentId>,
-    organization: Option<OrganizationId>,
-    subject_prefix: Option<SubjectPrefix>,
-    scopes: Scopes,
-    #[serde(default)]
-    resource: Audience,
-    lifetime: Option<u32>,
-    #[serde(default)]
-    mode: TrustMode,
-}
-
-impl TryFrom<TrustRuleMembers> for TrustRule {
-    type Error = String;
-
-    fn try_from(members: TrustRuleMembers) -> Result<Self, String> {
-        let kind = members.kind;
-        let issuer = members.issuer.or_else(|| kind.issuer().map(str::to_owned));
-        let owner = match (members.agent, members.organization, members.subject_prefix) {
-            (None, None, Some(subject_prefix)) if kind == TrustKind::IdJag => {
-                TrustOwner::User { subject_prefix }
-            }
-            _ if kind == TrustKind::IdJag => {
-                return Err(format!(
-                    "the rule {:?} is about users: set the subject_prefix of the [[signin]] at this \
-                     issuer, and neither agent nor organization",
-                    members.name.0
-                ));
-            }
-            (Some(agent), None, None) => TrustOwner::Agent(agent),
-            (None, Some(organization), Some(subject_prefix)) => {
-                TrustOwner::Workload { organization, subject_prefix }
-            }
-            (agent, organization, subject_prefix) => {
-                let remedy = remedy_for_owner(
-                    agent.is_some(),
-                    organization.is_some(),
-                    subject_prefix.is_some(),
-                );
-                return Err(format!("the rule {:?}: {remedy}", members.name.0));
-            }
-        };
-        Ok(Self {
-            issuer: issuer.ok_or_else(|| remedy_for_missing_issuer(kind))?,
-            name: members.name,
-            kind,
-            jwks_url: members.jwks_url,
-            audience: members.audience,
-            clauses: members.clauses,
-            owner,
-            scopes: members.scopes,
-            resource: members.resource,
-            lifetime: members.lifetime.map(|seconds| SignedDuration::from_secs(seconds.into())),
-            mode: members.mode,
-        })
-    }
-}
-
-/// Says what to change in a rule that says too little or too much about the owner of its tokens.
-fn remedy_for_owner(
-    has_agent: bool,
-    has_organization: bool,
-    has_subject_prefix: bool,
-) -> &'static str {
-    match (has_agent, has_organization, has_subject_prefix) {
-        (true, ..) => {
-            "agent is set together with organization or subject_prefix: keep agent, whose \
-             organization is known, for tokens of that agent; or the other two, for tokens of the \
-             workload itself"
-        }
-        (false, true, false) => {
-            "organization is set without subject_prefix: add what the user_id of the workload \
-             begins with, such as subject_prefix = \"ci|\""
-        }
-        (false, false, true) => {
-            "subject_prefix is set without organization: add the id of the workload's organization"
-        }
-        (false, ..) => {
-            "set agent, for tokens of that agent; or organization and subject_prefix, for tokens of \
-             the workload itself"
-        }
-    }
-}
-
-fn remedy_for_missing_issuer(kind: TrustKind) -> String {
-    let remedy = if kind == TrustKind::Oidc {
-        "set issuer, or a kind that has one: github, gitlab or google"
-    } else {
-        "set issuer to the iss of the tokens"
-    };
-    format!("the kind {} needs an issuer: {remedy}", kind.name())
 }
 
 /// Whether a rule grants.
