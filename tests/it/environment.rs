@@ -148,7 +148,7 @@ async fn a_function_does_not_start_if_its_secret_is_missing_or_insufficient() {
     assert!(error.contains("secrets.json"), "{error}");
     bed.write(&bed.world.secrets.verification(&[]));
     let error = bed.start(KeyAccess::Signing).await.unwrap_err().to_string();
-    assert_eq!(error, "the secret contains no private key for ES256");
+    assert_eq!(error, "the secret contains no private key for ES256 that can sign now");
     bed.start(KeyAccess::Verification).await.unwrap();
 }
 

@@ -134,6 +134,30 @@ async fn a_waiting_key_is_not_followed_by_another() {
     assert_eq!(rotated(&world).refresh_keys.len(), 3);
 }
 
+/// The key before it was removed by a clock that was days ahead.
+#[tokio::test]
+async fn a_waiting_key_signs_now_if_no_other_one_does() {
+    let world = rotate(&World::new().await);
+    let ahead = (plan(&world).lead + plan(&world).keep_refresh).as_secs();
+    world.advance_s(ahead);
+    let world = rotate(&world);
+    world.advance_s(-ahead);
+    assert!(states(&world).iter().all(|(_, state)| *state == KeyState::Waiting));
+    let agent = world.agent(&["data:read"]).await;
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &agent.id),
+        ("client_secret", &agent.secret),
+    ];
+    let answer = world.call("POST", "/v1/auth/token").form(&form).send().await;
+    answer.expect_error(500, "internal_error");
+    let world = rotate(&world);
+    let tokens = world.exchange(&agent).await;
+    assert_eq!(kid_of(&tokens.access), world.secrets.signing_keys[0].kid);
+    assert_eq!(mac_kid(&tokens.refresh), world.secrets.refresh_keys[0].kid);
+    assert_eq!(world.whoami(&refreshed(&world, &tokens.refresh).await.access).await, 200);
+}
+
 #[tokio::test]
 async fn a_secret_without_times_works_as_before() {
     let world = World::new().await;

@@ -177,7 +177,9 @@ impl Keyring {
         let algorithm = algorithm.unwrap_or(default);
         let of_algorithm = self.signing.iter().filter(|key| key.key.algorithm() == algorithm);
         TimedKey::signer(of_algorithm, self.clock.now()).map(|key| &key.key).ok_or_else(|| {
-            Fault::Setting(format!("the secret contains no private key for {algorithm:?}"))
+            Fault::Setting(format!(
+                "the secret contains no private key for {algorithm:?} that can sign now"
+            ))
         })
     }
 

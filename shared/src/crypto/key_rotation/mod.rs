@@ -174,7 +174,8 @@ impl KeyRotation<'_> {
 }
 
 /// Adds a key to those for which `is_same` holds, to sign after the lead, and decides until when
-/// the others verify. Does nothing if a key is waiting.
+/// the others verify. If a key is waiting, none is added; it signs now if no other one does, because
+/// a clock was wrong.
 fn add_next<K: StoredKey>(
     keys: &mut Vec<K>,
     is_same: impl Fn(&K) -> bool,
@@ -182,10 +183,13 @@ fn add_next<K: StoredKey>(
     (lead, keep): (SignedDuration, SignedDuration),
     now: Timestamp,
 ) -> Result<(), Fault> {
-    if keys.iter().any(|key| is_same(key) && key.times().is_waiting(now)) {
-        return Ok(());
-    }
     let signer = signer(keys, &is_same, now);
+    if keys.iter().any(|key| is_same(key) && key.times().is_waiting(now)) {
+        return match signer {
+            Some(_) => Ok(()),
+            None => removal::ensure_signer(keys, is_same, generate, keep, now),
+        };
+    }
     let sign_from = if signer.is_some() { after(now, lead) } else { now };
     let end = after(sign_from, keep);
     for (at, key) in keys.iter_mut().enumerate().filter(|(_, key)| is_same(key)) {

@@ -132,7 +132,7 @@ impl KeyRotation<'_> {
 
 /// Makes sure that one of the keys for which `is_same` holds signs now, and goes on to do so until
 /// the next one does.
-fn ensure_signer<K: StoredKey>(
+pub(super) fn ensure_signer<K: StoredKey>(
     keys: &mut Vec<K>,
     is_same: impl Fn(&K) -> bool,
     generate: impl Fn(&[K]) -> Result<K, Fault>,
