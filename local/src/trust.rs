@@ -19,6 +19,7 @@ use postern::{
         trust_dry_run::{DryRunDecision, RuleOutcome, SignatureStatus, TrustDryRun},
     },
 };
+use serde_json::Value;
 
 use crate::{
     Error,
@@ -181,9 +182,16 @@ fn write_decision(page: &mut String, app: &App, dry_run: &TrustDryRun<'_>) -> bo
     is_valid && !dry_run.is_expired
 }
 
+/// Returns how long what is granted lives at most. What an identity assertion is granted does not
+/// end with the assertion.
 fn lifetime_s(app: &App, rule: &TrustRule, dry_run: &TrustDryRun<'_>, now: Timestamp) -> i64 {
     let longest = rule.lifetime.unwrap_or(app.context.config.lifetimes.access_token);
-    let end = dry_run.expires_at.filter(|_| !dry_run.is_expired);
-    let left = end.map(|end| end.duration_since(now));
+    if rule.is_about_users() {
+        return longest.as_secs();
+    }
+    let issued_at = dry_run.claims.get("iat").and_then(Value::as_i64);
+    let issued_at = issued_at.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let presented_at = if dry_run.is_expired { issued_at } else { Some(now) };
+    let left = dry_run.expires_at.zip(presented_at).map(|(end, at)| end.duration_since(at));
     left.map_or(longest, |left| left.min(longest)).as_secs()
 }

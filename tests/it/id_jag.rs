@@ -2,6 +2,7 @@
 //! provider lets apps act for its users.
 
 use jsonwebtoken::{Algorithm, Header};
+use local::trust;
 use postern::{Refusal, core::principal::Role, crypto::sign};
 use serde_json::{Value, json};
 use tests::{
@@ -352,6 +353,19 @@ async fn an_agent_does_not_act_with_the_token_of_an_assertion() {
         "The subject_token was granted for an identity assertion, and an agent does not act with it: send an access token of an app in which the user has signed in.",
     );
     assert!(capture::logged(&[&answer.member("request_id"), "ExchangeTokenByRule"]));
+}
+
+/// The assertion is a grant that lives for minutes.
+#[tokio::test]
+async fn try_says_that_what_is_granted_outlives_an_assertion() {
+    for (members, lifetime_s) in [("", 3600), ("lifetime = 600", 600)] {
+        let it = Enterprise::with(members).await;
+        let assertion = it.assertion(json!({}));
+        let (page, is_granted) = trust::try_token(&it.world.app, &assertion).await.unwrap();
+        assert!(is_granted && page.contains(&format!("at most {lifetime_s} seconds")), "{page}");
+        let answer = it.exchange(&assertion, &[]).await.expect(200);
+        assert_eq!(answer.body["expires_in"], lifetime_s);
+    }
 }
 
 #[tokio::test]

@@ -171,7 +171,7 @@ async fn try_verifies_and_decides_about_an_expired_token_as_before_it_expired() 
     let end = format!(
         "\nRefused now: the token has expired (TrustTokenExpired)\nBefore it expired:\nThe rule \
          deploy decides. It grants deploy:write to ci|job in {ORGANIZATION},\nfor the routes of the \
-         deployment, for at most 3600 seconds\n"
+         deployment, for at most 300 seconds\n"
     );
     assert!(page.ends_with(&end), "{page}");
     let unmet = issuer.token(expired(json!({"ref": "refs/tags/v1"})));
