@@ -160,6 +160,19 @@ async fn a_page_that_was_open_for_long_allows_nothing() {
     assert!(!browser.get("/apps").await.text.contains("agent (Acme)"));
 }
 
+/// Many clients send only this scope if they know no other.
+#[tokio::test]
+async fn whoever_asks_only_for_offline_access_asks_for_no_scope_in_particular() {
+    let world = world().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let agent = world.agent(&["data:read"]).await;
+    for scope in ["", "offline_access"] {
+        let page = browser.ask_for_agent(&agent.id, "", scope).await.expect(200);
+        assert!(page.text.contains("<code>scans:trigger</code>"), "{scope}");
+        assert!(!page.text.contains("<code>*</code>"), "{scope}");
+    }
+}
+
 #[tokio::test]
 async fn only_an_agent_that_exists_asks_for_what_there_is() {
     let world = world().await;

@@ -220,12 +220,15 @@ pub(super) fn scopes_to_grant(
     requested: Option<&Scopes>,
     user: &Principal,
 ) -> Result<Scopes, Error> {
-    match (audience, requested) {
+    // Many clients send this scope and no other one: they ask for nothing in particular.
+    let requested = requested.cloned().map(|requested| requested.without("offline_access").0);
+    let requested = requested.filter(|requested| !requested.is_empty());
+    match (audience, &requested) {
         (ConfiguredAudience::Issuer, None) => {
             let plain = context.config.role_scopes(Role::User).covered_by(&user.scopes);
             if plain.is_empty() { Err(Refusal::ScopeNotGranted.into()) } else { Ok(plain) }
         }
-        (audience, requested) => audience.grant(&user.scopes, requested),
+        (audience, requested) => audience.grant(&user.scopes, requested.as_ref()),
     }
 }
 
