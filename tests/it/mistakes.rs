@@ -826,7 +826,7 @@ async fn the_error_for_a_token_request_names_the_parameter() {
             &[("grant_type", "refresh_token"), ("client_id", "my-app"), ("refresh_token", "x")],
             401,
             "invalid_client",
-            "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli.",
+            "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli, nor trust: and the name of a [[trust]] rule without an agent.",
         ),
         (
             &[

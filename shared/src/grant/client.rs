@@ -356,7 +356,7 @@ pub fn unknown(id: &ClientId) -> Error {
 
 /// Returns the refusal of a `client_id` that is neither an agent's nor an app's.
 fn not_a_client() -> Error {
-    let detail = "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli.";
+    let detail = "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli, nor trust: and the name of a [[trust]] rule without an agent.";
     Error::with_detail(Refusal::ClientUnknown, detail.into())
 }
 
