@@ -1,4 +1,5 @@
-// Enterprise-managed authorization (SEP-990): an identity provider, at which a person has signed in to Postern, lets an MCP client act for them.
+// Enterprise-managed authorization (SEP-990): an identity provider, at which a person has signed in to Postern, lets an MCP client act for them: an
+// app with a key, or an agent with a secret.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import test, { after, before } from "node:test";
@@ -13,7 +14,7 @@ const python = process.env.POSTERN_PYTHON;
 if (!python) throw new Error("POSTERN_PYTHON must name an interpreter: run e2e/run people");
 const ends = [];
 const suite = { after: (end) => ends.push(end) };
-let app, privateKey, issuer, url, provider, keys, organization;
+let app, agent, privateKey, issuer, url, provider, keys, organization;
 
 before(async () => {
   issuer = `http://127.0.0.1:${await freePort()}`;
@@ -29,6 +30,8 @@ before(async () => {
     client_id: app, client_name: "An app", redirect_uris: ["http://127.0.0.1/callback"], token_endpoint_auth_method: "private_key_jwt", jwks,
   }))}/app`;
   const data = folder(suite);
+  const secrets = { POSTERN_SECRET_FILE: secretFile(data) };
+  agent = await createAgent(data, secrets);
   const config = configFile(data, `
     [clients]
     metadata_documents = ["127.0.0.1"]
@@ -41,7 +44,7 @@ before(async () => {
     issuer = "${provider.url}"
     jwks_url = "${keys.url}/jwks"
     audience = "${issuer}"
-    match = { client_id = "${app}" }
+    match = { client_id = ["${app}", "${agent.id}"] }
     subject_prefix = "idp|"
     scopes = ["scans:read"]
     resource = "${url}"
@@ -57,14 +60,26 @@ before(async () => {
     path = "/mcp"
     scopes = ["scans:read"]`);
   const upstream = await startServer(suite);
-  const args = ["--listen", listen, "--postern-listen", new URL(issuer).host, "--data", ":memory:", "--config", config];
-  await start(suite, ["protect", "--mcp", upstream, ...args], { POSTERN_SECRET_FILE: secretFile(data) });
+  const args = ["--listen", listen, "--postern-listen", new URL(issuer).host, "--data", data, "--config", config];
+  await start(suite, ["protect", "--mcp", upstream, ...args], secrets);
   const { body } = await whoami(issuer, await signInAs(issuer, "ada"));
   assert.equal(body.user_id, "idp|ada");
   organization = body.org_id;
 });
 
 after(async () => { for (const end of ends.reverse()) await end(); });
+
+/** Creates an agent, which the rule has to name, in the data folder of the deployment. The issuer of tokens stays that of this first start. */
+async function createAgent(data, secrets) {
+  const { ready, kill } = await start(suite, ["serve", "--listen", new URL(issuer).host, "--data", data], secrets);
+  const response = await fetch(`${ready.url}/v1/agents`, {
+    method: "POST", headers: { "x-api-key": ready.api_key, "content-type": "application/json" }, body: JSON.stringify({ name: "assistant", scopes: ["scans:read"] }),
+  });
+  assert.equal(response.status, 201);
+  const created = await response.json();
+  await kill();
+  return created;
+}
 
 /** Signs an identity assertion for what was requested, with these changes. */
 function sign({ audience, resource }, { typ = "oauth-id-jag+jwt", ...changes } = {}) {
@@ -118,8 +133,38 @@ test("@modelcontextprotocol/client: an assertion for or about others is refused"
   }
 });
 
-test("@modelcontextprotocol/client, mcp (Python): a client secret does not authenticate an app", async (t) => {
+/** Calls the tool `whoami` with the provider of PyPI `mcp`, which needs a client secret, and an assertion with these changes. */
+async function callAsAgent(secret, changes) {
+  const assertion = await sign({ audience: issuer, resource: url }, { client_id: agent.id, ...changes });
+  const credential = { id: agent.id, secret, issuer, assertion };
+  return ofTool(python, ["mcp_clients.py", "mcp", "enterprise"], { CREDENTIAL: JSON.stringify(credential) });
+}
+
+test("mcp (Python): an agent with a secret acts for a person whom it has never asked", async () => {
+  const expected = { user_id: "idp|ada", kind: "user", org_id: organization, client_id: agent.id, scopes: "scans:read", resource: url };
+  const { tool, text } = await callAsAgent(agent.secret);
+  assert.equal(tool, "whoami");
+  assert.deepEqual(JSON.parse(text), expected);
+});
+
+test("mcp (Python): an assertion for or about others, and one that was used, is refused", async () => {
+  const jti = crypto.randomUUID();
+  await callAsAgent(agent.secret, { jti });
+  for (const [status, code, changes] of [
+    [400, "invalid_grant", { jti }],
+    [400, "invalid_grant", { sub: "grace" }], // has not signed in
+    [400, "invalid_grant", { client_id: app }],
+    [400, "invalid_grant", { aud: "https://auth.example.com" }],
+    [400, "invalid_target", { resource: "https://api.example.com/other" }],
+  ]) {
+    const refused = new RegExp(`Token exchange failed \\(${status}\\)[^]*${code}`);
+    await assert.rejects(callAsAgent(agent.secret, changes), refused, JSON.stringify(changes));
+  }
+});
+
+test("@modelcontextprotocol/client, mcp (Python): a client secret authenticates no app, and a wrong one no agent", async (t) => {
   await assert.rejects(callTool(t, { private_key: undefined, client_secret: "a secret" }), /code: 'invalid_client'/);
   const credential = { id: app, secret: "a secret", issuer, assertion: await sign({ audience: issuer, resource: url }) };
   await assert.rejects(ofTool(python, ["mcp_clients.py", "mcp", "enterprise"], { CREDENTIAL: JSON.stringify(credential) }), /Token exchange failed \(401\)[^]*invalid_client/);
+  await assert.rejects(callAsAgent(`${agent.secret.slice(0, -1)}_`), /Token exchange failed \(401\)[^]*invalid_client/);
 });
