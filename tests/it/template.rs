@@ -402,20 +402,23 @@ fn the_examples_disable_caching_and_let_the_gateway_invoke_the_authorizer() {
 
 /// Whoever deploys an archive has neither Rust nor the repository.
 #[test]
-fn a_release_contains_the_program_that_creates_the_secrets() {
+fn a_release_contains_and_runs_the_programs() {
     let read = |path: &str| std::fs::read_to_string(root(path)).unwrap();
     let workflow = read(".github/workflows/release.yml");
     let job = workflow.split("\n  build:\n").nth(1).unwrap().split("\n  sbom:\n").next().unwrap();
     let steps = [
-        "--package local --bin postern-local --lambda-dir \"$RUNNER_TEMP/program\"",
-        "\"$RUNNER_TEMP/program/postern-local/bootstrap\" \"$bundle/postern-local\"",
+        "--package local --package postern-cli --bin postern-local --bin postern",
+        "--lambda-dir \"$RUNNER_TEMP/programs\"",
+        "for program in postern-local postern; do",
+        "\"$RUNNER_TEMP/programs/$program/bootstrap\" \"$bundle/$program\"",
         "gzip -9 -n >\"$RUNNER_TEMP/assets/",
         "./postern-local secret --out ",
+        "./postern --version",
     ];
     let places: Vec<_> =
         steps.iter().map(|step| job.find(step).unwrap_or_else(|| panic!("no {step}"))).collect();
     assert!(places.is_sorted(), "{places:?}");
-    assert!(workflow.contains("{functions,local}/*_bin_"), "the program is part of the SBOM");
+    assert!(workflow.contains("{functions,local,cli}/*_bin_"), "they are part of the SBOM");
     assert!(read("docs/deploying.md").contains("./postern-local secret --out ."));
 }
 
