@@ -1,11 +1,13 @@
 //! `postern curl`: runs `curl` with headers that neither its command line nor a file contains.
 //!
-//! 1. Read from the arguments which URLs curl will call: a token is never sent in the clear.
-//! 2. For a signature, read what curl will send.
+//! 1. Read from the arguments where curl will send the token: only over `https`, or to this machine.
+//! 2. For a signature, read which request curl will send.
 //! 3. Write the headers to a pipe, which curl reads as a configuration file.
 //! 4. Become curl.
 
 mod arguments;
+mod destination;
+mod request;
 
 use std::{ffi::OsString, process::Command};
 
@@ -17,7 +19,7 @@ use crate::{
     failure::Failure,
     token,
 };
-use arguments::CurlArguments;
+use request::CurlRequest;
 
 /// Runs curl.
 pub(crate) async fn run(
@@ -27,8 +29,8 @@ pub(crate) async fn run(
     is_signed: bool,
     arguments: &[OsString],
 ) -> Result<(), Failure> {
-    let parsed = CurlArguments::parse(arguments)?;
-    let protocols = parsed.protocols()?;
+    let parsed = arguments::parse(arguments);
+    let mut config = destination::configuration(&parsed)?.to_owned();
     let token = caller.session.access_token(wanted).await?;
     let mut headers = vec![("Authorization", token::authorization(&token)?)];
     if is_signed {
@@ -37,7 +39,7 @@ pub(crate) async fn run(
                 "Only API keys and CLI tokens sign requests. Set {API_KEY}, or remove --sign."
             )));
         }
-        let request = parsed.request()?;
+        let request = CurlRequest::read(&parsed)?;
         let signature = sign_request_now(
             context,
             &token.value,
@@ -47,12 +49,10 @@ pub(crate) async fn run(
         )?;
         headers.extend(signature.headers().map(|(name, value)| (name, value.to_owned())));
     }
-    let headers = headers.iter().map(|(name, value)| format!("header = \"{name}: {value}\"\n"));
-    let config: String = headers.collect();
-    Err(run_with(
-        &format!("proto = \"{protocols}\"\nproto-default = \"https\"\n{config}"),
-        arguments,
-    ))
+    for (name, value) in headers {
+        config.push_str(&format!("header = \"{name}: {value}\"\n"));
+    }
+    Err(run_with(&config, arguments))
 }
 
 /// Becomes curl. It finds its configuration in a pipe that it inherits.

@@ -60,7 +60,12 @@ async fn curl_reads_standard_input_and_returns_its_own_exit_code() {
 #[tokio::test]
 async fn a_token_is_not_sent_over_http_to_another_machine() {
     let machine = Machine::new("http://127.0.0.1:1".into());
-    for url in ["http://api.example.com/", "http://127.0.0.1@api.example.com/"] {
+    for url in [
+        "http://api.example.com/",
+        "http://127.0.0.1@api.example.com/",
+        "http://127.0.0.1\\@api.example.com/",
+        "http:/api.example.com/",
+    ] {
         let command = with(machine.command(&["curl", url]), "POSTERN_API_KEY", "key");
         let sentence = format!(
             "postern: The token is not sent to {url}, because everybody on the way can read it. \
@@ -68,10 +73,41 @@ async fn a_token_is_not_sent_over_http_to_another_machine() {
         );
         machine.outcome(command, "").await.expect(2, "", &sentence);
     }
-    // What this program does not recognize, curl refuses.
-    let command = machine.command(&["curl", "-s", "--proto-default", "http", "127.0.0.1:1"]);
+    let arguments = ["curl", "-s", "--proto-default", "http", "127.0.0.1:1"];
+    let command = with(machine.command(&arguments), "POSTERN_API_KEY", "key");
+    let sentence = "postern: The token may go elsewhere with --proto-default, so postern curl \
+                    refuses it. Leave it out, or give curl the token yourself: postern exec.\n";
+    machine.outcome(command, "").await.expect(2, "", sentence);
+    // What this program does not recognize as http, curl refuses.
+    let command = machine.command(&["curl", "-s", "{http,http}://127.0.0.1:1"]);
     let outcome = machine.outcome(with(command, "POSTERN_API_KEY", "key"), "").await;
     assert_eq!(outcome.exit_code, 1, "{outcome:?}"); // unsupported protocol
+}
+
+#[tokio::test]
+async fn a_token_for_this_machine_is_not_sent_to_a_proxy() {
+    let (api, proxy) = (Server::start().await, Server::start().await);
+    let machine = Machine::new(api.url.clone());
+    let url = format!("{}/a", api.url);
+    for arguments in [&["curl", "-s", &url][..], &["curl", "-s", "-x", &proxy.url, &url]] {
+        api.on("/a", Answer::Json(200, json!({})));
+        let command = with(machine.command(arguments), "POSTERN_API_KEY", "key");
+        let command = with(command, "http_proxy", &proxy.url);
+        machine.outcome(command, "").await.expect(0, "{}", "");
+    }
+    assert_eq!((api.requests("/a").len(), proxy.requests("/a").len()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_pattern_cannot_name_another_host() {
+    let server = Server::start().await;
+    let machine = Machine::new(server.url.clone());
+    let port = server.url.rsplit(':').next().unwrap().to_owned();
+    let pattern = format!("{{http,http}}://localhost:{port}/a");
+    let url = format!("{}/b", server.url);
+    let command = with(machine.command(&["curl", "-s", &url, &pattern]), "POSTERN_API_KEY", "key");
+    assert_ne!(machine.outcome(command, "").await.exit_code, 0);
+    assert_eq!((server.requests("/a").len(), server.requests("/b").len()), (0, 1));
 }
 
 #[tokio::test]
@@ -102,7 +138,8 @@ async fn only_a_key_signs_and_only_what_is_certain() {
     machine.outcome(with(command, "POSTERN_API_KEY", "key"), "").await.expect(
         2,
         "",
-        "postern: This request cannot be signed: --form changes what curl sends.\n",
+        "postern: This request cannot be signed: with --form, curl may send another one. Leave it \
+         out.\n",
     );
     let server = Server::start().await;
     server.issue("access-1", "refresh-2");
