@@ -1627,16 +1627,23 @@ function refusal(issuer, error2, outage) {
 
 // src/inputs.ts
 var optional = (name) => getInput(name) || void 0;
+var RESERVED = /^(ACTIONS|DYLD|GITHUB|LD|NODE|RUNNER)_|^(BASH_ENV|CI|ENV|HOME|IFS|PATH|PWD|SHELL)$/i;
 function readInputs() {
   const issuer = optional("issuer");
   if (issuer === void 0)
     throw new Error(
       "The input issuer is missing: set it to the URL of the deployment, such as https://auth.example.com."
     );
+  issuerUrl(issuer);
   const variable = optional("variable");
   if (variable !== void 0 && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable)) {
     throw new Error(
       `The input variable is "${variable}", which is not the name of an environment variable: write a name such as ORDERS_TOKEN.`
+    );
+  }
+  if (variable !== void 0 && RESERVED.test(variable)) {
+    throw new Error(
+      `The input variable is "${variable}", which the runner or other programs use: write a name of your own, such as ORDERS_TOKEN.`
     );
   }
   return {
@@ -1649,16 +1656,17 @@ function readInputs() {
 }
 
 // src/main.ts
+var LATEST = 864e13;
 async function run() {
   const { issuer, audience, resource, scope, variable } = readInputs();
   const server = new Server(runtimeWith(), issuer, { clientId: void 0 });
   const { accessToken, obtainedAt, lifetime } = await new Workload({ from: "github", audience }).exchange(server, { resource, scope }).catch((error2) => {
     throw error2 instanceof AccessDenied ? new Error(`${error2.message} This job has ${claimsOfJob(audience)}.`) : error2;
   });
-  const expiresAt = new Date(obtainedAt + lifetime).toISOString();
   setSecret(accessToken);
   saveState("issuer", issuer);
   saveState("token", accessToken);
+  const expiresAt = new Date(Math.min(obtainedAt + lifetime, LATEST)).toISOString();
   saveState("expires-at", expiresAt);
   setOutput("token", accessToken);
   setOutput("expires-at", expiresAt);

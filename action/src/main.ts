@@ -6,6 +6,9 @@ import { Server } from "../../clients/typescript/src/grants.js";
 import { runtimeWith } from "../../clients/typescript/src/runtime.js";
 import { readInputs } from "./inputs.js";
 
+/** The last time that a `Date` can have. */
+const LATEST = 8.64e15;
+
 async function run(): Promise<void> {
   const { issuer, audience, resource, scope, variable } = readInputs();
   const server = new Server(runtimeWith(), issuer, { clientId: undefined });
@@ -16,11 +19,11 @@ async function run(): Promise<void> {
         ? new Error(`${error.message} This job has ${claimsOfJob(audience)}.`)
         : error;
     });
-  const expiresAt = new Date(obtainedAt + lifetime).toISOString();
-  // First of all, so that nothing after it can print the token.
+  // First of all, so that nothing after it can print the token, and the end of the job revokes it.
   core.setSecret(accessToken);
   core.saveState("issuer", issuer);
   core.saveState("token", accessToken);
+  const expiresAt = new Date(Math.min(obtainedAt + lifetime, LATEST)).toISOString();
   core.saveState("expires-at", expiresAt);
   core.setOutput("token", accessToken);
   core.setOutput("expires-at", expiresAt);

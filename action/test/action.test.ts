@@ -50,9 +50,7 @@ const claimsOf = (token: string) =>
     unknown
   >;
 
-/**
- * A step that failed: one annotation, and nothing for the steps after it or for the end of the job.
- */
+/** A step that failed: one annotation, and nothing for the steps after it or for the end of the job. */
 async function expectFailure(job: Awaited<ReturnType<typeof runJob>>, says: RegExp) {
   assert.deepEqual([job.code, job.annotations.map(({ level }) => level)], [1, ["error"]], job.raw);
   assert.match(job.annotations[0]?.message ?? "", says);
@@ -145,10 +143,23 @@ test("scopes that the rule does not grant are refused", async (t) => {
 });
 
 test("an issuer that is not encrypted is refused before a token is requested", async (t) => {
-  await expectFailure(
-    await runJob(t, { issuer: "http://auth.example.com" }, permitted()),
-    /http:\/\/auth\.example\.com is not encrypted: use https/,
-  );
+  let requests = 0;
+  const url = await serve(t, (_, response) => {
+    requests += 1;
+    response.end("{}");
+  });
+  const job = { ...permitted(), ACTIONS_ID_TOKEN_REQUEST_URL: `${url}/?a=b` };
+  for (const [issuer, says] of [
+    ["http://auth.example.com", /http:\/\/auth\.example\.com is not encrypted: use https/],
+    ["auth.example.com", /auth\.example\.com is not a URL: write it with https/],
+    [
+      "https://user:password@auth.example.com",
+      /The issuer https:\/\/auth\.example\.com has a user name in its URL: leave it out/,
+    ],
+  ] as const) {
+    await expectFailure(await runJob(t, { issuer }, job), says);
+  }
+  assert.equal(requests, 0);
 });
 
 test("inputs that are missing or malformed are named", async (t) => {
@@ -160,6 +171,36 @@ test("inputs that are missing or malformed are named", async (t) => {
     await runJob(t, { ...inputs(), variable: "ORDERS TOKEN" }, permitted()),
     /input variable is "ORDERS TOKEN"/,
   );
+  for (const variable of ["PATH", "Path", "NODE_OPTIONS", "GITHUB_ENV", "LD_PRELOAD"]) {
+    await expectFailure(
+      await runJob(t, { ...inputs(), variable }, permitted()),
+      /which the runner or other programs use: write a name of your own/,
+    );
+  }
+});
+
+test("a lifetime that no date can have is the longest one", async (t) => {
+  const url = await serve(t, (request, response) => {
+    const issuer = `http://${request.headers.host}`;
+    const isToken = request.url === "/token";
+    response.setHeader("content-type", "application/json");
+    response.end(
+      isToken
+        ? '{"access_token": "the-token", "token_type": "Bearer", "expires_in": 1e300}'
+        : JSON.stringify({
+            issuer,
+            token_endpoint: `${issuer}/token`,
+            revocation_endpoint: `${issuer}/revoke`,
+          }),
+    );
+  });
+  const job = await runJob(t, { issuer: url, audience: deployment.workload.audience }, permitted());
+  assert.deepEqual(
+    [job.code, job.masks, job.outputs["expires-at"]],
+    [0, ["the-token"], "+275760-09-13T00:00:00.000Z"],
+    job.raw,
+  );
+  assert.equal(job.state["token"], "the-token");
 });
 
 test("a server that fails for a moment is asked again with another token", async (t) => {

@@ -15,8 +15,12 @@ function metadataUrls(issuer: URL): string[] {
   ];
 }
 
-/** Parses an issuer, whose URL has a scheme, a host and perhaps a path (RFC 8414 §2). */
-function issuerUrl(issuer: string): URL {
+/**
+ * Parses an issuer, whose URL has a scheme, a host and perhaps a path (RFC 8414 §2).
+ *
+ * @throws {InsecureIssuer} It is another URL, or not https and not on this machine.
+ */
+export function issuerUrl(issuer: string): URL {
   const url = secureUrl(issuer);
   const extra =
     url.username !== "" || url.password !== ""
