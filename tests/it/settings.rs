@@ -53,6 +53,22 @@ fn a_missing_setting_is_named() {
     }
 }
 
+/// A terminal in which a user calls a deployment can start the local program, too.
+#[test]
+fn a_variable_of_the_callers_is_not_a_setting_and_prevents_no_start() {
+    for name in [
+        "POSTERN_AGENT_ID",
+        "POSTERN_AGENT_SECRET",
+        "POSTERN_API_KEY",
+        "POSTERN_HOME",
+        "POSTERN_ID_TOKEN",
+        "POSTERN_PROFILE",
+        "POSTERN_TOKEN",
+    ] {
+        Config::from_settings(&variables(&[(name, Some("x"))]), "").unwrap();
+    }
+}
+
 #[test]
 fn an_unknown_setting_is_named() {
     assert_stops(&[("POSTERN_ISUER", Some("x"))], "", "POSTERN_ISUER is not a setting");

@@ -98,6 +98,16 @@ const KNOWN: [&str; 16] = [
     "POSTERN_STACK",
     "POSTERN_VERIFICATION_KEYS_ARN",
 ];
+/// Variables of the command `postern` and of the packages, which a terminal can have, too.
+const OF_CALLERS: [&str; 7] = [
+    "POSTERN_AGENT_ID",
+    "POSTERN_AGENT_SECRET",
+    "POSTERN_API_KEY",
+    "POSTERN_HOME",
+    "POSTERN_ID_TOKEN",
+    "POSTERN_PROFILE",
+    "POSTERN_TOKEN",
+];
 
 impl Deployment {
     /// Parses the settings in `variables`.
@@ -105,7 +115,8 @@ impl Deployment {
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names the variable.
     pub fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self, Fault> {
-        if let Some(unknown) = variables.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+        let is_known = |name: &str| KNOWN.contains(&name) || OF_CALLERS.contains(&name);
+        if let Some(unknown) = variables.keys().find(|name| !is_known(name)) {
             return setting(format!(
                 "{unknown} is not a setting; the settings are {}",
                 KNOWN.join(", ")
