@@ -48,8 +48,21 @@ struct GitRequest {
     has_authtype: bool,
 }
 
-/// Answers git. Whatever fails is the end of git's request: it would ask for a password otherwise.
+/// Answers git. If it cannot get a token, git must not ask for a password: `quit` ends its request.
 pub(crate) async fn run(
+    operation: Operation,
+    helper: &HelperArgs,
+    wanted: &TokenRequest,
+    caller: impl Future<Output = Result<Caller, Failure>>,
+) -> Result<(), Failure> {
+    let outcome = answer(operation, helper, wanted, caller).await;
+    if outcome.is_err() && operation == Operation::Get {
+        output::print("quit=true\n")?;
+    }
+    outcome
+}
+
+async fn answer(
     operation: Operation,
     helper: &HelperArgs,
     wanted: &TokenRequest,
@@ -59,21 +72,11 @@ pub(crate) async fn run(
     if !request.is_for(&helper.hosts) {
         return Ok(());
     }
-    let outcome = match operation {
+    match operation {
         Operation::Store => Ok(()),
-        Operation::Get => match caller.await {
-            Ok(caller) => get(&caller, helper, wanted, &request).await,
-            Err(failure) => Err(failure),
-        },
-        Operation::Erase => match caller.await {
-            Ok(caller) => erase(&caller, wanted, &request).await,
-            Err(failure) => Err(failure),
-        },
-    };
-    if outcome.is_err() && operation == Operation::Get {
-        output::print("quit=true\n")?;
+        Operation::Get => get(&caller.await?, helper, wanted, &request).await,
+        Operation::Erase => erase(&caller.await?, wanted, &request).await,
     }
-    outcome
 }
 
 async fn get(
@@ -130,21 +133,34 @@ impl GitRequest {
         read.map_err(|error| {
             Failure::failed(format!("The request of git cannot be read: {error}."))
         })?;
-        Ok(Self::parse(&text))
+        Self::parse(&text)
     }
 
-    fn parse(text: &str) -> Self {
+    /// Parses the attributes up to the empty line. A line break that only one of two programs
+    /// recognizes could name another host.
+    fn parse(text: &str) -> Result<Self, Failure> {
         let mut request = Self::default();
-        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
-            match (name, value) {
-                ("capability[]", "authtype") => request.has_authtype = true,
-                (name, _) if name.ends_with("[]") => {}
-                (name, value) => {
-                    request.attributes.insert(name.to_owned(), value.to_owned());
+        for line in text.split('\n').take_while(|line| !line.is_empty()) {
+            let attribute = line.split_once('=').filter(|_| !line.contains(['\r', '\0']));
+            let is_new = match attribute {
+                None => false,
+                Some(("capability[]", "authtype")) => {
+                    request.has_authtype = true;
+                    true
                 }
+                Some((name, _)) if name.ends_with("[]") => true,
+                Some((name, value)) => {
+                    request.attributes.insert(name.to_owned(), value.to_owned()).is_none()
+                }
+            };
+            if !is_new {
+                let message = "The request of git cannot be understood: each line must be a name, \
+                               which is not repeated, = and a value. Check which program calls \
+                               this one.";
+                return Err(Failure::usage(message));
             }
         }
-        request
+        Ok(request)
     }
 
     /// Reports whether the request is for one of these hosts, over a connection that nobody reads.
@@ -179,10 +195,12 @@ mod tests {
             ("protocol=https\nhost=git.example.com.evil.example\n", false),
             ("protocol=ssh\nhost=git.example.com\n", false),
             ("host=git.example.com\n", false),
+            ("protocol=https\n\nhost=git.example.com\n", false),
             ("protocol=https\n", false),
             ("", false),
         ] {
-            assert_eq!(GitRequest::parse(request).is_for(&hosts), is_allowed, "{request}");
+            let parsed = GitRequest::parse(request).unwrap();
+            assert_eq!(parsed.is_for(&hosts), is_allowed, "{request}");
         }
     }
 
@@ -190,8 +208,21 @@ mod tests {
     fn a_request_can_have_capabilities_and_challenges() {
         let request = GitRequest::parse(
             "capability[]=state\ncapability[]=authtype\nwwwauth[]=Basic realm=\"x=y\"\nusername=a=b\n",
-        );
+        )
+        .unwrap();
         assert!(request.has_authtype);
         assert_eq!(request.attributes, HashMap::from([("username".into(), "a=b".into())]));
+    }
+
+    #[test]
+    fn a_request_that_could_be_read_otherwise_is_refused() {
+        for request in [
+            "protocol=https\nhost=git.example.com\r\n",
+            "protocol=https\nhost=git.example.com\0\n",
+            "protocol=https\nhost=other.example.com\nhost=git.example.com\n",
+            "protocol=https\nhost\n",
+        ] {
+            assert!(GitRequest::parse(request).is_err(), "{request:?}");
+        }
     }
 }

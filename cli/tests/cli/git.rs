@@ -190,11 +190,18 @@ async fn the_answer_has_the_user_name_that_git_knows() {
         ("protocol=https\nhost=git.example.com\n", "username=oauth2\npassword=key\n"),
         ("protocol=https\nhost=git.example.com\nusername=a\n", "username=a\npassword=key\n"),
         ("protocol=https\nhost=example.com\n", ""),
+        (
+            "protocol=https\nhost=git.example.com\n\nhost=example.com\n",
+            "username=oauth2\npassword=key\n",
+        ),
         ("", ""),
     ] {
         let command = with(machine.command(&arguments), "POSTERN_API_KEY", "key");
         machine.outcome(command, input).await.expect(0, answer, "");
     }
+    let command = with(machine.command(&arguments), "POSTERN_API_KEY", "key");
+    let outcome = machine.outcome(command, "protocol=https\nhost=git.example.com\r\n").await;
+    assert_eq!((outcome.exit_code, outcome.stdout.as_str()), (2, "quit=true\n"), "{outcome:?}");
     let arguments = [&arguments[..1], &["--bearer"], &arguments[1..]].concat();
     let command = with(machine.command(&arguments), "POSTERN_API_KEY", "key");
     let input = "protocol=https\nhost=git.example.com\n";
