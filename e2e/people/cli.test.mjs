@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import test, { after, before } from "node:test";
 import { promisify } from "node:util";
@@ -10,7 +11,7 @@ import * as newer from "@modelcontextprotocol/client";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport, StreamableHTTPError } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { launch, protect, rules, signIn, startServer } from "./mcp-server.mjs";
-import { folder, pause } from "./postern.mjs";
+import { folder, pause, start } from "./postern.mjs";
 
 const { POSTERN_CLI: program, POSTERN_PAGES: pages } = process.env;
 if (!program || !pages) throw new Error("POSTERN_CLI and POSTERN_PAGES must name the command postern and the documents: run e2e/run people");
@@ -29,8 +30,10 @@ function machine(t, issuer) {
   const env = { PATH: `${dirname(program)}:${process.env.PATH}`, HOME: home, POSTERN_HOME: join(home, "postern"), POSTERN_ISSUER: issuer, BROWSER: script };
   return {
     env,
+    /** Runs `postern`; the last argument can have more variables. */
     start(...args) {
-      const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+      const more = typeof args.at(-1) === "object" ? args.pop() : {};
+      const child = spawn(program, args, { env: { ...env, ...more }, stdio: ["ignore", "pipe", "pipe"] });
       t.after(() => child.kill("SIGKILL"));
       const printed = { stdout: "", stderr: "" };
       for (const name of Object.keys(printed)) child[name].on("data", (chunk) => { printed[name] += chunk; });
@@ -180,6 +183,25 @@ test("an MCP client whose user is not logged in shows how to log in", { timeout:
   const client = new HelperClient({ url: "http://127.0.0.1:1/mcp", headersHelper: "postern headers" }, env);
   const message = /Nobody is logged in: .* Log in: postern login --profile default\./;
   await assert.rejects(client.call("whoami"), ({ code, stdout, stderr }) => code === 3 && stdout === "" && message.test(stderr));
+});
+
+/** Reports whether nothing listens at a port of this machine. */
+async function isFree(port) {
+  const server = createServer().listen(port, "127.0.0.1");
+  const [outcome] = await Promise.race([once(server, "listening").then(() => ["free"]), once(server, "error").then(() => ["in use"])]);
+  server.close();
+  return outcome === "free";
+}
+
+test("the local program and postern work together without a setting", { timeout: 60_000 }, async (t) => {
+  if (!(await isFree(9000))) return t.skip("port 9000 is in use");
+  const { ready } = await start(t, ["--data", ":memory:"]);
+  const own = machine(t, "");
+  const created = await own.run("users", "create", "ada@example.com", "--invite", "--json", { POSTERN_API_KEY: ready.api_key });
+  assert.equal(JSON.parse(created).email, "ada@example.com");
+  const login = own.start("login", "--device");
+  while (!/[A-Z]{4}-[A-Z]{4}$/m.test(login.printed.stderr)) await pause(20);
+  assert.match(login.printed.stderr, /http:\/\/127\.0\.0\.1:9000\/device\?user_code=/);
 });
 
 test("a user who denies the login stores nothing", { timeout: 120_000 }, async (t) => {

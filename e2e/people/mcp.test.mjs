@@ -1,9 +1,6 @@
 // An MCP server behind Postern: official clients that know only its URL, and a person with a real browser.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { createServer as createHttpsServer } from "node:https";
 import { join } from "node:path";
 import { once } from "node:events";
 import test, { after, before } from "node:test";
@@ -13,7 +10,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { exportJWK, generateKeyPair } from "jose";
-import { folder } from "./postern.mjs";
+import { serveHttps } from "./https-server.mjs";
 import { launch, protect, rules, signIn, startLambda, startServer } from "./mcp-server.mjs";
 
 const OLD = { name: "@modelcontextprotocol/sdk", Client, Transport: StreamableHTTPClientTransport, Unauthorized: UnauthorizedError, finish: (answer) => answer.get("code") };
@@ -195,26 +192,16 @@ test("@modelcontextprotocol/client uses client credentials", async (t) => {
   });
 });
 
-/** Serves the metadata document of a client by https, with a certificate of an authority that is made here. */
+/** Serves the metadata document of a client by https. */
 async function serveDocument(t, redirectUrl) {
-  const at = folder(t);
-  const openssl = (...args) => execFileSync("openssl", args, { cwd: at, stdio: "ignore" });
-  const pair = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-  openssl("req", "-x509", ...pair, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=A test authority", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE");
-  openssl("req", ...pair, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost");
-  writeFileSync(join(at, "extensions"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth");
-  openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "extensions");
-  const read = (name) => readFileSync(join(at, name));
   const fetched = [];
-  const server = createHttpsServer({ key: read("server.key"), cert: read("server.pem") }, (request, response) => {
+  const { url: origin, authority } = await serveHttps(t, (request, response) => {
     fetched.push(request.url);
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ client_id: url, client_name: "The described app", redirect_uris: [redirectUrl], token_endpoint_auth_method: "none" }));
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => { server.closeAllConnections(); server.close(); });
-  const url = `https://localhost:${server.address().port}/client.json`;
-  return { url, fetched, authority: join(at, "ca.pem") };
+  });
+  const url = `${origin}/client.json`;
+  return { url, fetched, authority };
 }
 
 test("@modelcontextprotocol/client is identified by the URL of its document, which is read by https", async (t) => {
