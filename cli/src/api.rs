@@ -87,6 +87,10 @@ impl<'a> Api<'a> {
             }
             let answer = self.json(self.send(Method::GET, url, None).await?).await?;
             let page: Page = serde_json::from_value(answer).map_err(|_| self.unexpected(None))?;
+            let is_repeated = page.next_cursor.is_some() && page.next_cursor == cursor;
+            if is_repeated || page.items.len() > missing {
+                return Err(self.unexpected(None));
+            }
             items.extend(page.items);
             let has_more = page.next_cursor.is_some();
             if !has_more || limit.is_some_and(|limit| items.len() >= limit) {
@@ -164,7 +168,8 @@ impl<'a> Api<'a> {
             });
         }
         if let Some(id) = body.request_id {
-            message.push_str(&format!(" ({}, request {})", body.error, printable(&id)));
+            let (error, id) = (printable(&body.error), printable(&id));
+            message.push_str(&format!(" ({error}, request {id})"));
         }
         Failure::new(exit_code(status), message)
     }

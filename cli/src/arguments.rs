@@ -71,6 +71,9 @@ pub(crate) enum Command {
     },
     /// Print the headers of a request as a JSON object, for MCP clients.
     Headers {
+        /// Print them even to a terminal.
+        #[arg(long)]
+        print: bool,
         #[command(flatten)]
         access: AccessArgs,
         #[command(flatten)]
@@ -243,25 +246,26 @@ impl From<AccessArgs> for TokenRequest {
     }
 }
 
-/// Which credential is used: that of a workload with --from, else POSTERN_API_KEY, else
-/// POSTERN_AGENT_ID with POSTERN_AGENT_SECRET, else the session of the profile.
+/// Which credential is used: that of a workload with --from, else the session of --profile, else
+/// POSTERN_API_KEY, else POSTERN_AGENT_ID with POSTERN_AGENT_SECRET, else the session of the default
+/// profile.
 #[derive(Args)]
 #[command(next_help_heading = "Credential")]
 pub(crate) struct CredentialArgs {
     /// Use the token of this workload: no login is needed.
-    #[arg(long, value_enum, value_name = "PLATFORM")]
+    #[arg(long, global = true, value_enum, value_name = "PLATFORM")]
     pub(crate) from: Option<Platform>,
     /// The authorization server, where it is not that of the session.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) issuer: Option<Issuer>,
     /// The audience of the workload's token, for github and aws: by default the issuer.
-    #[arg(long, value_name = "AUDIENCE", requires = "from")]
+    #[arg(long, global = true, value_name = "AUDIENCE", requires = "from")]
     pub(crate) audience: Option<String>,
     /// The file of the workload's token, for file and kubernetes.
-    #[arg(long, value_name = "FILE", requires = "from")]
+    #[arg(long, global = true, value_name = "FILE", requires = "from")]
     pub(crate) token_file: Option<PathBuf>,
     /// The variable of the workload's token, for gitlab: by default POSTERN_ID_TOKEN.
-    #[arg(long, value_name = "NAME", requires = "from")]
+    #[arg(long, global = true, value_name = "NAME", requires = "from")]
     pub(crate) token_variable: Option<String>,
 }
 

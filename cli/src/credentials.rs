@@ -6,18 +6,19 @@
 //! 4. With `POSTERN_AGENT_ID` and `POSTERN_AGENT_SECRET`, those of the agent.
 //! 5. Otherwise, those of the session of the default profile.
 
-use postern_client::{
-    Context, Home, Issuer, Profile, ProfileName, SecretString, Session, WorkloadSource,
-};
+use postern_client::{Context, Issuer, Profile, SecretString, Session, WorkloadSource};
 
 use crate::{
     arguments::{CredentialArgs, Platform},
     failure::Failure,
+    invocation::Invocation,
 };
 
 pub(crate) const API_KEY: &str = "POSTERN_API_KEY";
-pub(crate) const AGENT_ID: &str = "POSTERN_AGENT_ID";
-pub(crate) const AGENT_SECRET: &str = "POSTERN_AGENT_SECRET";
+const AGENT_ID: &str = "POSTERN_AGENT_ID";
+const AGENT_SECRET: &str = "POSTERN_AGENT_SECRET";
+/// The variables with a credential.
+pub(crate) const VARIABLES: [&str; 3] = [API_KEY, AGENT_ID, AGENT_SECRET];
 
 /// Who calls, and the deployment that is called.
 #[derive(Debug)]
@@ -45,19 +46,22 @@ enum EnvironmentCredential {
 impl Caller {
     /// Finds the credential of a command.
     pub(crate) async fn find(
-        context: &Context,
-        home: &Home,
-        profile: Option<&ProfileName>,
+        invocation: &Invocation,
         arguments: &CredentialArgs,
     ) -> Result<Self, Failure> {
-        let issuer = || arguments.issuer(context, home, profile);
+        let context = &invocation.context;
+        let issuer = || arguments.issuer(invocation);
         if let Some(platform) = arguments.from {
             let source = arguments.source(platform)?;
             let issuer = issuer()?;
             let session = Session::federation(context, &issuer, source);
             return Ok(Self { session, issuer, kind: CallerKind::Workload });
         }
-        match EnvironmentCredential::find(context)?.filter(|_| profile.is_none()) {
+        let of_environment = match &invocation.profile_name {
+            Some(_) => None,
+            None => EnvironmentCredential::find(context)?,
+        };
+        match of_environment {
             Some(EnvironmentCredential::ApiKey(key)) => {
                 let session = Session::api_key(context, key);
                 Ok(Self { session, issuer: issuer()?, kind: CallerKind::ApiKey })
@@ -67,7 +71,7 @@ impl Caller {
                 let session = Session::client_credentials(context, &issuer, id, secret);
                 Ok(Self { session, issuer, kind: CallerKind::Agent })
             }
-            None => Self::of_profile(context, &home.profile(context, profile)?, arguments).await,
+            None => Self::of_profile(context, &invocation.profile()?, arguments).await,
         }
     }
 
@@ -118,17 +122,12 @@ fn missing(given: &str, other: &str) -> Failure {
 
 impl CredentialArgs {
     /// Returns the issuer of a credential that has no session.
-    fn issuer(
-        &self,
-        context: &Context,
-        home: &Home,
-        profile: Option<&ProfileName>,
-    ) -> Result<Issuer, Failure> {
-        let of_environment = context.variable("POSTERN_ISSUER").filter(|_| profile.is_none());
-        match (&self.issuer, of_environment) {
-            (Some(issuer), _) => Ok(issuer.clone()),
-            (None, Some(issuer)) => Ok(issuer.parse()?),
-            (None, None) => Ok(home.profile(context, profile)?.issuer),
+    fn issuer(&self, invocation: &Invocation) -> Result<Issuer, Failure> {
+        let of_environment = invocation.context.variable("POSTERN_ISSUER");
+        match (&self.issuer, &invocation.profile_name, of_environment) {
+            (Some(issuer), _, _) => Ok(issuer.clone()),
+            (None, None, Some(issuer)) => Ok(issuer.parse()?),
+            (None, _, _) => Ok(invocation.profile()?.issuer),
         }
     }
 

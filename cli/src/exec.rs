@@ -4,7 +4,10 @@ use std::{env, ffi::OsString, io, process::Command};
 
 use postern_client::{ExposeSecret as _, TokenRequest};
 
-use crate::{credentials::Caller, failure::Failure};
+use crate::{
+    credentials::{Caller, VARIABLES},
+    failure::Failure,
+};
 
 /// The variable in which a command finds its token.
 const TOKEN: &str = "POSTERN_TOKEN";
@@ -13,7 +16,7 @@ const LOCAL_PROGRAM: &str = "postern-local";
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Runs a command with a token in its environment.
+/// Runs a command with a token in its environment, in place of the credential that gave it.
 pub(crate) async fn run(
     caller: &Caller,
     wanted: &TokenRequest,
@@ -25,12 +28,16 @@ pub(crate) async fn run(
     };
     let mut command = Command::new(program);
     command.args(arguments).env(TOKEN, token.value.expose_secret());
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
     Err(replace_with(command))
 }
 
 /// Becomes the local program, which has the code of a deployment and can judge its configuration.
 pub(crate) fn local_program(command: &str, arguments: &[OsString]) -> Failure {
-    let beside = env::current_exe().ok().map(|own| own.with_file_name(LOCAL_PROGRAM));
+    let file = format!("{LOCAL_PROGRAM}{}", env::consts::EXE_SUFFIX);
+    let beside = env::current_exe().ok().map(|own| own.with_file_name(file));
     let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| LOCAL_PROGRAM.into());
     let mut run = Command::new(program);
     run.arg(command).args(arguments);
@@ -40,7 +47,7 @@ pub(crate) fn local_program(command: &str, arguments: &[OsString]) -> Failure {
             NOT_FOUND,
             format!(
                 "postern {command} needs the program {LOCAL_PROGRAM}, which is not here. Install \
-                 it from an archive of a release, or with: cargo install --path local."
+                 it from an archive of a release, or with: cargo install --locked --path local."
             ),
         );
     }

@@ -55,6 +55,7 @@ impl From<Error> for Failure {
         let exit_codes = [
             (ErrorCode::InvalidRequest, USAGE),
             (ErrorCode::InsecureIssuer, USAGE),
+            (ErrorCode::InvalidClient, LOGIN_REQUIRED),
             (ErrorCode::LoginRequired, LOGIN_REQUIRED),
             (ErrorCode::SessionInvalid, LOGIN_REQUIRED),
             (ErrorCode::ServerUnavailable, SERVER_UNAVAILABLE),

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use postern_client::{
-    Context, DevicePrompt, Home, Issuer, Login, Logout, Profile, ProfileConfig, ProfileName,
-    Session, Storage, reqwest::Url,
+    Context, DevicePrompt, Issuer, Login, Logout, Profile, ProfileConfig, Session, Storage,
+    reqwest::Url,
 };
 
 use crate::{
     arguments::LoginArgs,
     failure::Failure,
+    invocation::Invocation,
     output::{emphasized, say},
     words,
 };
@@ -21,32 +22,28 @@ enum Place {
     Browser,
 }
 
-/// Signs the user in, and keeps in the profile what was given.
-pub(crate) async fn log_in(
-    context: &Context,
-    home: &Home,
-    name: Option<&ProfileName>,
-    arguments: LoginArgs,
-) -> Result<(), Failure> {
+/// Logs the user in, and keeps in the profile what was given.
+pub(crate) async fn log_in(invocation: &Invocation, arguments: LoginArgs) -> Result<(), Failure> {
+    let context = &invocation.context;
     let place = place(context, &arguments);
-    let is_remembered = name.is_some() || arguments.has_settings();
-    let mut profile = home.profile(context, name)?;
-    let known = home.config()?.profiles.remove(&profile.name);
+    let is_remembered = invocation.profile_name.is_some() || arguments.has_settings();
+    let mut profile = invocation.profile()?;
+    let known = invocation.config()?.profiles.remove(&profile.name);
     let settings = arguments.settings(&profile, known)?;
     profile.issuer = settings.issuer.parse()?;
     profile.client_id.clone_from(&settings.client_id);
 
     let login = settings.login();
     let session = tokio::select! {
-        session = sign_in(context, &profile, &login, place) => session?,
+        session = new_session(context, &profile, &login, place) => session?,
         _ = tokio::signal::ctrl_c() => {
             return Err(Failure::interrupted("The login was interrupted. Nothing is stored."));
         }
     };
     if is_remembered {
-        let mut config = home.config()?;
+        let mut config = invocation.config()?;
         config.profiles.insert(profile.name.clone(), settings);
-        home.save_config(&config)?;
+        invocation.home()?.save_config(&config)?;
     }
     say(&format!("Logged in at {} ({}).", profile.issuer, profile.name));
     if let Some(status) = session.status().await? {
@@ -70,13 +67,30 @@ pub(crate) async fn log_out(context: &Context, profile: &Profile) -> Result<(), 
 
 /// Returns where the refresh token is, after the word "is".
 pub(crate) fn stored(storage: Storage, session_file: &Path) -> String {
+    let file = session_file.display();
     match storage {
         Storage::Keyring => "in the keyring of the operating system".to_owned(),
-        Storage::File => format!("in a file that only you can read, {}", session_file.display()),
+        Storage::File if is_readable_by_others(session_file) => {
+            format!("in a file that other users can read, {file}. Run: chmod 600 {file}")
+        }
+        Storage::File => format!("in a file that only you can read, {file}"),
     }
 }
 
-async fn sign_in(
+#[cfg(unix)]
+fn is_readable_by_others(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+}
+
+/// A file in the folder of a user is not shared with others.
+#[cfg(not(unix))]
+fn is_readable_by_others(_: &Path) -> bool {
+    false
+}
+
+async fn new_session(
     context: &Context,
     profile: &Profile,
     login: &Login,

@@ -7,6 +7,7 @@ mod curl;
 mod exec;
 mod failure;
 mod git_credential;
+mod invocation;
 mod login;
 mod output;
 mod profiles;
@@ -18,14 +19,13 @@ mod words;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
-use postern_client::{Context, Home};
-
 use crate::{
     arguments::{Cli, Command},
     credentials::Caller,
     failure::Failure,
+    invocation::Invocation,
 };
+use clap::{CommandFactory as _, Parser as _};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -39,38 +39,35 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let context = Context::new()?;
-    let home = Home::from_environment(&context)?;
-    let profile = cli.profile.as_ref();
-    let caller = async |credential| Caller::find(&context, &home, profile, credential).await;
+    let invocation = Invocation::new(cli.profile)?;
+    let context = &invocation.context;
+    let caller = async |credential| Caller::find(&invocation, credential).await;
     match cli.command {
-        Command::Login(login) => login::log_in(&context, &home, profile, login).await,
-        Command::Logout => login::log_out(&context, &home.profile(&context, profile)?).await,
+        Command::Login(login) => login::log_in(&invocation, login).await,
+        Command::Logout => login::log_out(context, &invocation.profile()?).await,
         Command::Whoami { json, credential } => {
             status::whoami(&caller(&credential).await?, json).await
         }
-        Command::Status { json } => {
-            status::status(&context, &home.profile(&context, profile)?, json).await
-        }
+        Command::Status { json } => status::status(context, &invocation.profile()?, json).await,
         Command::Token { print, access, credential } => {
             token::print(&caller(&credential).await?, &access.into(), print).await
         }
-        Command::Headers { access, credential } => {
-            token::headers(&caller(&credential).await?, &access.into()).await
+        Command::Headers { print, access, credential } => {
+            token::headers(&caller(&credential).await?, &access.into(), print).await
         }
         Command::Exec { command, access, credential } => {
             exec::run(&caller(&credential).await?, &access.into(), &command).await
         }
         Command::Curl { sign, arguments, access, credential } => {
             let caller = caller(&credential).await?;
-            curl::run(&context, &caller, &access.into(), sign, &arguments).await
+            curl::run(context, &caller, &access.into(), sign, &arguments).await
         }
         Command::GitCredential { operation, helper, access, credential } => {
             let caller = caller(&credential);
             git_credential::run(operation, &helper, &access.into(), caller).await
         }
         Command::Keys { command, credential } => {
-            command.run(&context, &caller(&credential).await?).await
+            command.run(context, &caller(&credential).await?).await
         }
         Command::Agents { command, credential } => command.run(&caller(&credential).await?).await,
         Command::Services { command, credential } => command.run(&caller(&credential).await?).await,
@@ -82,7 +79,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::CliTokens { command, credential } => {
             command.run(&caller(&credential).await?).await
         }
-        Command::Profiles { command } => profiles::run(&home, command),
+        Command::Profiles { command } => profiles::run(&invocation, command),
         Command::Config { arguments } => Err(exec::local_program("config", &arguments)),
         Command::Trust { arguments } => Err(exec::local_program("trust", &arguments)),
         Command::Completions { shell } => {

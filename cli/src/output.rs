@@ -1,4 +1,4 @@
-//! Where this program prints: results to standard output, and everything else to standard error.
+//! What this program prints: results to standard output, and everything else to standard error.
 //! Colors are only for terminals, and not if `NO_COLOR` is set.
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -18,12 +18,18 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     printed.map_err(|error| Failure::output(&error))
 }
 
-/// Prints a result as JSON.
+/// Prints a result as JSON. Control characters that JSON allows in strings are escaped.
 pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
-    print(&format!("{value:#}\n"))
+    let escaped = |c: char| match c {
+        '\n' => c.to_string(),
+        c if is_printable(c) => c.to_string(),
+        c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    };
+    let text: String = format!("{value:#}\n").chars().map(escaped).collect();
+    print(&text)
 }
 
-/// Says something beside the result. If that is impossible, nobody can be told.
+/// Says something in addition to the result. A failure to do so cannot be shown anywhere.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
@@ -40,9 +46,19 @@ pub(crate) fn emphasized(text: &str) -> String {
     format!("{EMPHASIS}{text}{EMPHASIS:#}")
 }
 
-/// Returns text of a server without what a terminal would obey.
+/// Returns text of a server without what would control a terminal, or change how text looks.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// Reports whether a character is neither a control character nor one that is invisible or changes
+/// the direction of others.
+fn is_printable(c: char) -> bool {
+    let is_invisible = matches!(
+        c,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    );
+    !c.is_control() && !is_invisible
 }
 
 /// Reports whether a result is printed to a terminal.

@@ -1,10 +1,10 @@
 //! `postern profiles`.
 
 use clap::Subcommand;
-use postern_client::{Home, ProfileName};
+use postern_client::ProfileName;
 use serde_json::json;
 
-use crate::{failure::Failure, output, words};
+use crate::{failure::Failure, invocation::Invocation, output, words};
 
 #[derive(Subcommand)]
 pub(crate) enum ProfilesCommand {
@@ -21,22 +21,31 @@ pub(crate) enum ProfilesCommand {
     },
 }
 
-pub(crate) fn run(home: &Home, command: ProfilesCommand) -> Result<(), Failure> {
+pub(crate) fn run(invocation: &Invocation, command: ProfilesCommand) -> Result<(), Failure> {
     match command {
-        ProfilesCommand::List { json } => list(home, json),
-        ProfilesCommand::Default { name } => {
-            let mut config = home.config()?;
-            config.default_profile = name.clone();
-            home.save_config(&config)?;
-            output::say(&format!("{name} is the default profile now."));
-            Ok(())
-        }
+        ProfilesCommand::List { json } => list(invocation, json),
+        ProfilesCommand::Default { name } => choose_default(invocation, &name),
     }
 }
 
-fn list(home: &Home, is_json: bool) -> Result<(), Failure> {
-    let config = home.config()?;
-    let sessions = home.sessions()?;
+fn choose_default(invocation: &Invocation, name: &ProfileName) -> Result<(), Failure> {
+    let home = invocation.home()?;
+    let mut config = invocation.config()?;
+    if !config.profiles.contains_key(name) && !home.sessions()?.contains(name) {
+        return Err(Failure::usage(format!(
+            "There is no profile {name}. postern profiles list shows all; a login creates one: \
+             postern login --profile {name}."
+        )));
+    }
+    config.default_profile = name.clone();
+    home.save_config(&config)?;
+    output::say(&format!("{name} is the default profile now."));
+    Ok(())
+}
+
+fn list(invocation: &Invocation, is_json: bool) -> Result<(), Failure> {
+    let config = invocation.config()?;
+    let sessions = invocation.home()?.sessions()?;
     let mut names: Vec<_> = config.profiles.keys().chain(&sessions).cloned().collect();
     names.sort();
     names.dedup();

@@ -36,14 +36,12 @@ pub(crate) async fn status(
             "expires_at": expires_at.map(|time| time.to_string()),
         }));
     }
-    let renewal = if status.is_renewable {
-        "renewed when it is needed"
-    } else {
-        "not renewed: log in again after that"
-    };
-    let token = match status.expires_at {
-        Some(time) => format!("{}; {renewal}", words::expiry(context.now(), time)),
-        None => renewal.to_owned(),
+    let expiry = status.expires_at.map(|time| words::expiry(context.now(), time));
+    let token = match (expiry, status.is_renewable) {
+        (Some(expiry), true) => format!("{expiry}; renewed when it is needed"),
+        (None, true) => "renewed when it is needed".to_owned(),
+        (Some(expiry), false) => format!("{expiry}; not renewed: log in again after that"),
+        (None, false) => "none: log in again".to_owned(),
     };
     let lines = [
         ("profile", profile.name.to_string()),

@@ -39,7 +39,9 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 pub(crate) fn pairs(pairs: impl IntoIterator<Item = (String, String)>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.add_rows(pairs.into_iter().map(|(name, value)| [name, output::printable(&value)]));
+    let printable =
+        |(name, value): (String, String)| [name, value].map(|text| output::printable(&text));
+    table.add_rows(pairs.into_iter().map(printable));
     lines(&mut table)
 }
 

@@ -50,6 +50,8 @@ pub(crate) async fn run(
         headers.extend(signature.headers().map(|(name, value)| (name, value.to_owned())));
     }
     for (name, value) in headers {
+        // In a configuration of curl, a backslash begins an escape.
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
         config.push_str(&format!("header = \"{name}: {value}\"\n"));
     }
     Err(run_with(&config, arguments))

@@ -20,7 +20,7 @@ const KIND: Kind = Kind {
     ],
     deletion: "Its tokens are refused at once.",
 };
-const USAGE: &str = "A program exchanges it with the id for tokens; this program finds both in \
+const HINT: &str = "A program exchanges it with the id for tokens; this program finds both in \
                      the variables POSTERN_AGENT_ID and POSTERN_AGENT_SECRET.";
 
 #[derive(Subcommand)]
@@ -69,13 +69,13 @@ impl AgentsCommand {
                 if let Some(url) = jwks_uri {
                     body["jwks_uri"] = url.into();
                 }
-                KIND.create(caller, &body, json, USAGE).await
+                KIND.create(caller, &body, json, HINT).await
             }
             Self::List(arguments) => KIND.list(caller, &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
             Self::Rotate { record: RecordArgs { id, json }, keep_tokens } => {
                 let body = json!({"end_tokens": !keep_tokens});
-                KIND.renew(caller, (&id, "secret"), &body, json, USAGE).await
+                KIND.new_secret(caller, (&id, "secret"), &body, json, HINT).await
             }
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }

@@ -22,7 +22,7 @@ const KIND: Kind = Kind {
     ],
     deletion: "Requests with it are refused at once.",
 };
-const USAGE: &str = "Programs send it as X-API-Key or as a bearer token; this program finds it in \
+const HINT: &str = "Programs send it as X-API-Key or as a bearer token; this program finds it in \
                      the variable POSTERN_API_KEY.";
 
 #[derive(Subcommand)]
@@ -36,7 +36,7 @@ pub(crate) enum KeysCommand {
         scope: String,
         /// When it expires: a time such as 2099-01-31T12:00:00Z, or a duration such as 90d. By
         /// default, never.
-        #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+        #[arg(long, value_name = "TIME", value_parser = parse_expiry, allow_hyphen_values = true)]
         expires: Option<Expiry>,
         /// Limit it to resources, such as repositories=acme/site. Can be repeated.
         #[arg(long = "only", value_name = "KIND=NAME", value_parser = parse_pair)]
@@ -85,14 +85,14 @@ impl KeysCommand {
                 if require_signature {
                     body["require_signature"] = true.into();
                 }
-                KIND.create(caller, &body, json, USAGE).await
+                KIND.create(caller, &body, json, HINT).await
             }
             Self::List(arguments) => KIND.list(caller, &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
             Self::Rotate { record: RecordArgs { id, json }, overlap } => {
                 let overlap_s = overlap.map_or(0, |overlap| overlap.as_secs());
                 let body = json!({"overlap_s": overlap_s});
-                KIND.renew(caller, (&id, "rotate"), &body, json, USAGE).await
+                KIND.new_secret(caller, (&id, "rotate"), &body, json, HINT).await
             }
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }
@@ -122,7 +122,8 @@ fn resources(only: Vec<(String, String)>) -> Value {
 
 fn parse_expiry(text: &str) -> Result<Expiry, String> {
     let time = text.parse().map(Expiry::At).ok();
-    time.or_else(|| parse_duration(text).map(Expiry::After).ok()).ok_or_else(|| {
+    let duration = || parse_duration(text).ok().filter(|duration| !duration.is_zero());
+    time.or_else(|| duration().map(Expiry::After)).ok_or_else(|| {
         "expected a time such as 2099-01-31T12:00:00Z, or a duration such as 90d or 12h".to_owned()
     })
 }
@@ -154,7 +155,7 @@ mod tests {
         assert_eq!(parse_expiry("12h"), Ok(Expiry::After(day / 2)));
         let time = "2099-01-31T12:00:00Z";
         assert_eq!(parse_expiry(time), Ok(Expiry::At(time.parse().unwrap())));
-        for wrong in ["", "soon", "-1h", "2099-01-31", "90"] {
+        for wrong in ["", "soon", "-1h", "0d", "-5d", "2099-01-31", "90"] {
             assert!(parse_expiry(wrong).is_err(), "{wrong}");
         }
     }

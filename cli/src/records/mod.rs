@@ -35,7 +35,7 @@ struct Kind {
 /// How a list is shown.
 #[derive(Args)]
 pub(crate) struct ListArgs {
-    /// Show at most so many.
+    /// The largest number of records to show: by default, all.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// Print JSON.
@@ -58,7 +58,7 @@ pub(crate) struct RecordArgs {
 pub(crate) struct DeletionArgs {
     /// The id.
     id: String,
-    /// Do not ask.
+    /// Delete it without asking.
     #[arg(long)]
     yes: bool,
 }
@@ -94,29 +94,30 @@ impl Kind {
         caller: &Caller,
         body: &Value,
         is_json: bool,
-        usage: &str,
+        hint: &str,
     ) -> Result<(), Failure> {
         let created = Api::new(caller).post(self.path, body).await?;
-        self.show_secret(&created, is_json, usage)
+        self.show_secret(&created, is_json, hint)
     }
 
     /// Posts to a route of a record that returns a new secret, and shows it.
-    async fn renew(
+    async fn new_secret(
         &self,
         caller: &Caller,
         (id, route): (&str, &str),
         body: &Value,
         is_json: bool,
-        usage: &str,
+        hint: &str,
     ) -> Result<(), Failure> {
-        let renewed = Api::new(caller).post(&self.of(&[id, route]), body).await?;
-        self.show_secret(&renewed, is_json, usage)
+        let answer = Api::new(caller).post(&self.of(&[id, route]), body).await?;
+        self.show_secret(&answer, is_json, hint)
     }
 
-    fn show_secret(&self, record: &Value, is_json: bool, usage: &str) -> Result<(), Failure> {
+    /// Shows a record, and how to use its secret.
+    fn show_secret(&self, record: &Value, is_json: bool, hint: &str) -> Result<(), Failure> {
         details(record, is_json)?;
         if !is_json {
-            output::say(&format!("\nThe secret of this {} is shown only now. {usage}", self.name));
+            output::say(&format!("\nThe secret of this {} is shown only now. {hint}", self.name));
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::{api::Api, credentials::Caller, failure::Failure};
 
 const KIND: Kind =
     Kind { path: &["v1", "organizations"], name: "organization", columns: &[], deletion: "" };
-const USAGE: &str = "It is an API key with every scope: this program finds it in the variable \
+const HINT: &str = "It is an API key with every scope: this program finds it in the variable \
                      POSTERN_API_KEY.";
 
 #[derive(Subcommand)]
@@ -40,7 +40,7 @@ impl OrganizationsCommand {
                 if let Some(owner) = owner {
                     body["owner"] = owner.into();
                 }
-                KIND.create(caller, &body, json, USAGE).await
+                KIND.create(caller, &body, json, HINT).await
             }
             Self::Show { json } => {
                 details(&Api::new(caller).get(&KIND.of(&["current"])).await?, json)

@@ -20,7 +20,7 @@ const KIND: Kind = Kind {
     ],
     deletion: "Its token is refused at once.",
 };
-const USAGE: &str = "The runner sends it as X-Runner-Token.";
+const HINT: &str = "The runner sends it as X-Runner-Token.";
 
 #[derive(Subcommand)]
 pub(crate) enum RunnersCommand {
@@ -50,12 +50,12 @@ impl RunnersCommand {
         match self {
             Self::Create { name, labels, json } => {
                 let body = json!({"name": name, "labels": labels});
-                KIND.create(caller, &body, json, USAGE).await
+                KIND.create(caller, &body, json, HINT).await
             }
             Self::List(arguments) => KIND.list(caller, &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
             Self::Rotate(RecordArgs { id, json }) => {
-                KIND.renew(caller, (&id, "token"), &json!({}), json, USAGE).await
+                KIND.new_secret(caller, (&id, "token"), &json!({}), json, HINT).await
             }
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }

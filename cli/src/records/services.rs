@@ -12,7 +12,7 @@ const KIND: Kind = Kind {
     columns: &[("id", "id"), ("name", "name"), ("scopes", "scopes"), ("created", "created_at")],
     deletion: "It gets no more service tokens.",
 };
-const USAGE: &str = "The service sends it as X-Service-Key to POST /v1/auth/service-token.";
+const HINT: &str = "The service sends it as X-Service-Key to POST /v1/auth/service-token.";
 
 #[derive(Subcommand)]
 pub(crate) enum ServicesCommand {
@@ -38,7 +38,7 @@ impl ServicesCommand {
         match self {
             Self::Create { name, scope, json } => {
                 let body = json!({"name": name, "scopes": scopes(&scope)});
-                KIND.create(caller, &body, json, USAGE).await
+                KIND.create(caller, &body, json, HINT).await
             }
             Self::List(arguments) => KIND.list(caller, &arguments).await,
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,

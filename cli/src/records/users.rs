@@ -49,7 +49,7 @@ pub(crate) enum UsersCommand {
         /// The id of any user, as whoami shows it.
         id: String,
     },
-    /// Let a disabled user sign in again.
+    /// Let a disabled user log in again.
     Enable {
         /// The id of the user.
         id: String,
@@ -84,7 +84,7 @@ impl UsersCommand {
             Self::List(arguments) => KIND.list(caller, &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
             Self::Invite(RecordArgs { id, json }) => {
-                KIND.renew(caller, (&id, "invitation"), &json!({}), json, INVITATION).await
+                KIND.new_secret(caller, (&id, "invitation"), &json!({}), json, INVITATION).await
             }
             Self::Disable { id } => change(caller, "disable", &id, "Disabled").await,
             Self::Enable { id } => change(caller, "enable", &id, "Enabled").await,

@@ -10,7 +10,7 @@ use crate::deployment::{Deployment, Machine, with};
 #[tokio::test]
 async fn a_session_gives_one_token_until_it_is_due_for_renewal() {
     let deployment = Deployment::start().await;
-    deployment.sign_in("scans:read runners:read").await;
+    deployment.log_in("scans:read runners:read").await;
     let machine = &deployment.machine;
     let token = machine.run(&["token"]).await.result();
     assert_eq!(deployment.world.whoami(token.trim()).await, 200);
@@ -32,7 +32,7 @@ async fn no_clock_has_to_be_right() {
         let deployment = Deployment::start().await;
         let now = jiff::Timestamp::try_from(now).unwrap().as_second();
         deployment.world.advance_s(now + difference_s - deployment.world.now().as_second());
-        deployment.sign_in("scans:read").await;
+        deployment.log_in("scans:read").await;
         let token = deployment.machine.run(&["token"]).await.result();
         assert_eq!(deployment.world.whoami(token.trim()).await, 200);
         assert_eq!(deployment.machine.run(&["token"]).await.result(), token);
@@ -72,6 +72,46 @@ async fn half_of_an_agents_credential_is_wrong_usage() {
 }
 
 #[tokio::test]
+async fn a_wrong_secret_of_an_agent_is_a_credential_that_is_not_accepted() {
+    let deployment = Deployment::start().await;
+    let agent = deployment.world.agent(&["data:read"]).await;
+    let command = with(deployment.machine.command(&["token"]), "POSTERN_AGENT_ID", &agent.id);
+    let wrong = deployment.world.agent(&["data:read"]).await.secret;
+    let command = with(command, "POSTERN_AGENT_SECRET", &wrong);
+    let outcome = deployment.machine.outcome(command, "").await;
+    assert_eq!((outcome.exit_code, outcome.stdout.as_str()), (3, ""), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn what_needs_no_session_needs_no_home_folder() {
+    let machine = Machine::new("http://127.0.0.1:1".into());
+    let command = |arguments: &[&str]| {
+        let mut command = with(machine.command(arguments), "POSTERN_API_KEY", "key");
+        command.env_remove("HOME").env_remove("POSTERN_HOME");
+        command
+    };
+    machine.outcome(command(&["token"]), "").await.expect(0, "key\n", "");
+    machine.outcome(command(&["completions", "bash"]), "").await.result();
+    let outcome = machine.outcome(command(&["token", "--profile", "work"]), "").await;
+    assert_eq!(outcome.exit_code, 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("Set POSTERN_HOME to a folder."), "{outcome:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_variable_that_is_not_text_is_not_ignored() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+    let machine = Machine::new("http://127.0.0.1:1".into());
+    machine.write_session(json!({}));
+    let mut command = machine.command(&["token"]);
+    command.env("POSTERN_API_KEY", OsStr::from_bytes(b"key\x80"));
+    let sentence =
+        "postern: The variable POSTERN_API_KEY is not UTF-8. Set it again, or unset it.\n";
+    machine.outcome(command, "").await.expect(2, "", sentence);
+}
+
+#[tokio::test]
 async fn an_api_key_is_the_token() {
     let deployment = Deployment::start().await;
     let key = &deployment.world.api_key;
@@ -83,7 +123,7 @@ async fn an_api_key_is_the_token() {
 #[tokio::test]
 async fn a_profile_that_is_named_is_used_in_place_of_variables() {
     let deployment = Deployment::start().await;
-    deployment.sign_in("scans:read").await;
+    deployment.log_in("scans:read").await;
     let arguments = ["whoami", "--json", "--profile", "default"];
     let principal = deployment.run_with_key(&arguments).await.json();
     assert_eq!(principal["user_id"], "ada");
@@ -143,6 +183,20 @@ async fn a_command_finds_the_token_and_returns_its_own_exit_code() {
     outcome.expect(7, &format!("{key}input"), "");
 }
 
+#[tokio::test]
+async fn a_command_gets_the_token_in_place_of_the_credential() {
+    let deployment = Deployment::start().await;
+    let agent = deployment.world.agent(&["data:read"]).await;
+    let machine = &deployment.machine;
+    let script = "env | grep -E 'POSTERN_(API|AGENT|TOKEN)' | cut -d = -f 1";
+    let command =
+        with(machine.command(&["exec", "--", "sh", "-c", script]), "POSTERN_AGENT_ID", &agent.id);
+    let command = with(command, "POSTERN_AGENT_SECRET", &agent.secret);
+    machine.outcome(command, "").await.expect(0, "POSTERN_TOKEN\n", "");
+    let outcome = deployment.run_with_key(&["exec", "--", "sh", "-c", script]).await;
+    outcome.expect(0, "POSTERN_TOKEN\n", "");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_signal_ends_the_command_that_runs() {
@@ -180,7 +234,7 @@ async fn a_token_that_a_header_cannot_have_is_refused() {
     for key in ["a\r\nX-Other: b", "a b", "é"] {
         let command = with(machine.command(&["headers"]), "POSTERN_API_KEY", key);
         machine.outcome(command, "").await.expect(
-            1,
+            2,
             "",
             "postern: The token has characters that a header cannot have. Check where it is \
              from.\n",
@@ -207,7 +261,7 @@ async fn the_session_of_another_server_is_wrong_usage() {
 #[tokio::test]
 async fn nothing_that_is_printed_beside_the_result_has_a_token() {
     let deployment = Deployment::start().await;
-    deployment.sign_in("scans:read").await;
+    deployment.log_in("scans:read").await;
     let token = deployment.machine.run(&["token"]).await.result();
     let refresh_token = deployment.machine.read_session()["refresh_token"].clone();
     for arguments in [

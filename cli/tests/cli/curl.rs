@@ -13,7 +13,7 @@ use crate::{
 #[tokio::test]
 async fn curl_sends_the_token() {
     let deployment = Deployment::start().await;
-    deployment.sign_in("scans:read").await;
+    deployment.log_in("scans:read").await;
     let url = format!("{}/v1/auth/whoami", deployment.machine.url);
     let principal = deployment.machine.run(&["curl", "-s", &url]).await.json();
     assert_eq!(principal["user_id"], "ada");
@@ -96,6 +96,20 @@ async fn a_token_for_this_machine_is_not_sent_to_a_proxy() {
         machine.outcome(command, "").await.expect(0, "{}", "");
     }
     assert_eq!((api.requests("/a").len(), proxy.requests("/a").len()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_token_cannot_change_what_curl_does() {
+    let server = Server::start().await;
+    let machine = Machine::new(server.url.clone());
+    let url = format!("{}/a", server.url);
+    for key in [r#"a"b"#, r"a\nX-Other:b", r"a\"] {
+        let command = with(machine.command(&["curl", "-s", &url]), "POSTERN_API_KEY", key);
+        machine.outcome(command, "").await.result();
+        let request = server.requests("/a").pop().unwrap();
+        assert_eq!(request.headers["authorization"], format!("Bearer {key}").as_str());
+        assert!(!request.headers.contains_key("x-other"));
+    }
 }
 
 #[tokio::test]

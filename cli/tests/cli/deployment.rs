@@ -54,7 +54,7 @@ impl Deployment {
     }
 
     /// Stores the session of a user who has approved these scopes.
-    pub(crate) async fn sign_in(&self, scopes: &str) {
+    pub(crate) async fn log_in(&self, scopes: &str) {
         self.world.sign_in("ada", Role::Admin).await;
         let code = public_client::authorization_code(&self.world, scopes).await;
         let form = public_client::code_form(&code);
@@ -143,6 +143,12 @@ impl Machine {
         }
         fs::create_dir_all(self.session_file().parent().unwrap()).unwrap();
         fs::write(self.session_file(), session.to_string()).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(
+            self.session_file(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )
+        .unwrap();
     }
 
     pub(crate) fn read_session(&self) -> Value {

@@ -76,9 +76,15 @@ async fn an_api_that_fails_has_an_exit_code_for_each_kind_of_failure() {
         (404, error("not_found"), 1, "Why. (not_found, request r)"),
         (503, error("temporarily_unavailable"), 4, "Why. (temporarily_unavailable, request r)"),
         (403, json!({"error": "\u{1b}[2Jx"}), 1, "URL answered \u{fffd}[2Jx."),
+        (
+            403,
+            json!({"error": "\u{9b}2J", "error_description": "a\u{202e}b", "request_id": "\u{200b}"}),
+            1,
+            "a\u{fffd}b (\u{fffd}2J, request \u{fffd})",
+        ),
         (500, json!(["x"]), 4, UNEXPECTED_500),
         (200, json!({"items": 7}), 1, UNEXPECTED),
-    ] as [(u16, Value, i32, &str); 7]
+    ] as [(u16, Value, i32, &str); 8]
     {
         let server = Server::start().await;
         server.on("/v1/keys", Answer::Json(status, body));
@@ -86,6 +92,34 @@ async fn an_api_that_fails_has_an_exit_code_for_each_kind_of_failure() {
         let command = with(machine.command(&["keys", "list"]), "POSTERN_API_KEY", "key");
         let outcome = machine.outcome(command, "").await;
         outcome.expect(exit_code, "", &format!("postern: {sentence}\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_never_ends_is_refused() {
+    let server = Server::start().await;
+    let page = json!({"items": [{"id": "key_1"}], "next_cursor": "again"});
+    for _ in 0..2 {
+        server.on("/v1/keys", Answer::Json(200, page.clone()));
+    }
+    let machine = Machine::new(server.url.clone());
+    let command = with(machine.command(&["keys", "list"]), "POSTERN_API_KEY", "key");
+    machine.outcome(command, "").await.expect(1, "", &format!("postern: {UNEXPECTED}\n"));
+    assert_eq!(server.requests("/v1/keys").len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_server_sends_does_not_control_a_terminal() {
+    let server = Server::start().await;
+    let principal = json!({"a\u{1b}]0;x\u{7}\nb": "c\u{9b}d\u{2066}"});
+    let machine = Machine::new(server.url.clone());
+    for (arguments, printed) in [
+        (&["whoami"][..], "a\u{fffd}]0;x\u{fffd}\u{fffd}b  c\u{fffd}d\u{fffd}\n"),
+        (&["whoami", "--json"], "{\n  \"a\\u001b]0;x\\u0007\\nb\": \"c\\u009bd\\u2066\"\n}\n"),
+    ] {
+        server.on("/v1/auth/whoami", Answer::Json(200, principal.clone()));
+        let command = with(machine.command(arguments), "POSTERN_API_KEY", "key");
+        machine.outcome(command, "").await.expect(0, printed, "");
     }
 }
 
@@ -134,7 +168,7 @@ async fn the_local_program_judges_a_configuration() {
         127,
         "",
         "postern: postern trust needs the program postern-local, which is not here. Install it \
-         from an archive of a release, or with: cargo install --path local.\n",
+         from an archive of a release, or with: cargo install --locked --path local.\n",
     );
     let local = folder.join("postern-local");
     fs::write(&local, "#!/bin/sh\necho \"$@\"\nexit 7\n").unwrap();

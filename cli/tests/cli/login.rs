@@ -93,7 +93,7 @@ fn device_code() -> Value {
 }
 
 #[tokio::test]
-async fn a_user_signs_in_on_another_device() {
+async fn a_user_logs_in_on_another_device() {
     let deployment = Deployment::start().await;
     let browser = Browser::of(&deployment.world, postern::core::principal::Role::Admin).await;
     let options = ["--device", "--storage", "file", "--scope", "scans:read"];
@@ -108,7 +108,7 @@ async fn a_user_signs_in_on_another_device() {
 }
 
 #[tokio::test]
-async fn a_user_signs_in_with_the_browser_of_this_machine() {
+async fn a_user_logs_in_with_the_browser_of_this_machine() {
     let (server, machine) = server_and_machine().await;
     server.issue("access-1", "refresh-1");
     let mut login = RunningLogin::start(&machine, &["--storage", "file"]);
@@ -135,25 +135,26 @@ async fn a_user_signs_in_with_the_browser_of_this_machine() {
 }
 
 #[tokio::test]
-async fn a_browser_of_another_login_stores_nothing() {
+async fn a_browser_of_another_login_ends_nothing_and_stores_nothing() {
     let (server, machine) = server_and_machine().await;
-    let mut login = RunningLogin::start(&machine, &[]);
+    server.issue("access-1", "refresh-1");
+    let mut login = RunningLogin::start(&machine, &["--storage", "file"]);
     let url = login.next(url).await;
     assert_eq!(come_back(&server, &url, Some("another")).await, "400");
+    assert!(!machine.session_file().exists());
+    assert_eq!(come_back(&server, &url, None).await, "200");
     let (exit_code, rest) = login.end().await;
-    assert_eq!(exit_code, 1, "{rest}");
-    assert!(rest.contains("postern: The browser returned from another login"), "{rest}");
-    assert_eq!(machine.files(), [""; 0]);
+    assert_eq!(exit_code, 0, "{rest}");
 }
 
 #[tokio::test]
-async fn over_ssh_and_without_a_display_the_user_signs_in_elsewhere() {
+async fn over_ssh_and_without_a_display_the_user_logs_in_elsewhere() {
     for (variable, value) in [("SSH_CONNECTION", "a"), ("SSH_TTY", "a"), ("BROWSER", "")] {
         let (server, machine) = server_and_machine().await;
         server.on("/device", Answer::Json(400, json!({"error": "unauthorized_client"})));
         let command = with(machine.command(&["login"]), variable, value);
         let outcome = machine.outcome(command, "").await;
-        assert_eq!(outcome.exit_code, 1, "{outcome:?}");
+        assert_eq!(outcome.exit_code, 3, "{outcome:?}");
         assert_eq!(server.requests("/device").len(), 1, "{variable}");
     }
 }
@@ -202,6 +203,53 @@ async fn a_login_at_another_server_forgets_the_scopes_of_the_first() {
 }
 
 #[tokio::test]
+async fn a_user_logs_in_although_a_clock_is_wrong_by_ten_minutes() {
+    #[expect(clippy::disallowed_methods, reason = "the clock of the machine")]
+    let now = jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap().as_second();
+    for difference_s in [-600, 600] {
+        let deployment = Deployment::start().await;
+        deployment.world.advance_s(now + difference_s - deployment.world.now().as_second());
+        let browser = Browser::of(&deployment.world, postern::core::principal::Role::Admin).await;
+        let mut login = RunningLogin::start(&deployment.machine, &["--device"]);
+        let code = login.next(user_code).await;
+        browser.decide_device(&code, "approve").await.expect(200);
+        let (exit_code, rest) = login.end().await;
+        assert_eq!(exit_code, 0, "{rest}");
+        deployment.machine.run(&["whoami"]).await.result();
+    }
+}
+
+#[tokio::test]
+async fn a_login_waits_while_the_server_fails_for_a_moment() {
+    let (server, machine) = server_and_machine().await;
+    server.on("/device", Answer::Text(503, ""));
+    server.on("/device", Answer::Json(200, device_code()));
+    server.on("/token", Answer::Text(503, "<html>"));
+    server.on("/token", Answer::Lost);
+    server.issue("access-1", "refresh-1");
+    let (exit_code, rest) = RunningLogin::start(&machine, &["--device"]).end().await;
+    assert_eq!(exit_code, 0, "{rest}");
+    machine.run(&["token"]).await.expect(0, "access-1\n", "");
+}
+
+#[tokio::test]
+async fn a_browser_login_at_a_server_that_fails_leaves_nothing_behind() {
+    for (status, text, exit_code) in [(503, "", 4), (200, "\u{1b}[2J<html>", 1)] {
+        let (server, machine) = server_and_machine().await;
+        for _ in 0..3 {
+            server.on("/token", Answer::Text(status, text));
+        }
+        let mut login = RunningLogin::start(&machine, &[]);
+        let url = login.next(url).await;
+        come_back(&server, &url, None).await;
+        let (code, rest) = login.end().await;
+        assert_eq!(code, exit_code, "{rest}");
+        assert!(!rest.contains('\u{1b}'), "{rest}");
+        assert!(!machine.session_file().exists());
+    }
+}
+
+#[tokio::test]
 async fn a_device_that_polls_too_fast_waits_longer() {
     let (server, machine) = server_and_machine().await;
     server.on("/device", Answer::Json(200, device_code()));
@@ -217,7 +265,7 @@ async fn a_login_that_fails_says_why_and_leaves_nothing_behind() {
     for (answer, exit_code, says) in [
         (pending("access_denied"), 1, "Start again to ask once more"),
         (pending("expired_token"), 1, "Start again for a new one"),
-        (Answer::Text(200, "<html>"), 1, "is not JSON"),
+        (Answer::Text(200, "<html>"), 1, "is not a JSON object"),
     ] {
         let (server, machine) = server_and_machine().await;
         server.on("/device", Answer::Json(200, device_code()));
@@ -225,6 +273,15 @@ async fn a_login_that_fails_says_why_and_leaves_nothing_behind() {
         let (code, rest) = RunningLogin::start(&machine, &["--device"]).end().await;
         assert_eq!(code, exit_code, "{rest}");
         assert!(rest.contains(says), "{rest}");
+        assert_eq!(machine.files(), [""; 0]);
+    }
+    for (status, text, exit_code) in [(503, "", 4), (200, "<html>", 1)] {
+        let (server, machine) = server_and_machine().await;
+        for _ in 0..3 {
+            server.on("/device", Answer::Text(status, text));
+        }
+        let (code, rest) = RunningLogin::start(&machine, &["--device"]).end().await;
+        assert_eq!(code, exit_code, "{rest}");
         assert_eq!(machine.files(), [""; 0]);
     }
     let machine = Machine::new("http://127.0.0.1:1".into());

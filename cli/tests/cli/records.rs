@@ -64,6 +64,29 @@ async fn a_key_can_be_limited() {
 }
 
 #[tokio::test]
+async fn options_of_the_credential_can_be_at_the_end() {
+    let deployment = Deployment::start().await;
+    let issuer = deployment.machine.url.clone();
+    let command = deployment.machine.command(&["runners", "list", "--json", "--issuer", &issuer]);
+    let mut command = with(command, "POSTERN_API_KEY", &deployment.world.api_key);
+    command.env_remove("POSTERN_ISSUER");
+    assert_eq!(deployment.machine.outcome(command, "").await.json(), json!([]));
+    let help = deployment.machine.run(&["keys", "create", "--help"]).await.result();
+    assert!(help.contains("--from <PLATFORM>"), "{help}");
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_is_not_created() {
+    let machine = Machine::new("http://127.0.0.1:1".into());
+    for expires in ["0d", "-5d", "0s"] {
+        let arguments = ["keys", "create", "a", "--scope", "a:b", "--expires", expires];
+        let outcome = machine.run(&arguments).await;
+        assert_eq!(outcome.exit_code, 2, "{outcome:?}");
+        assert!(outcome.stderr.contains("or a duration such as 90d or 12h"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_page_of_a_list_is_shown() {
     let deployment = Deployment::start().await;
     for _ in 0..101 {
@@ -153,7 +176,7 @@ async fn an_organization_is_created_by_the_operator_and_shows_itself() {
 #[tokio::test]
 async fn cli_tokens_of_a_user_are_listed_and_deleted() {
     let deployment = Deployment::start().await;
-    deployment.sign_in("*").await;
+    deployment.log_in("*").await;
     let session = deployment.world.sign_in("ada", postern::core::principal::Role::Admin).await;
     let (id, token) = deployment.world.cli_token(&session, &["scans:read"]).await;
     let machine = &deployment.machine;
@@ -180,7 +203,7 @@ async fn without_a_terminal_nothing_waits_for_an_answer() {
 #[tokio::test]
 async fn a_caller_without_the_scope_is_told_which_one_is_missing() {
     let deployment = Deployment::start().await;
-    deployment.sign_in("scans:read").await;
+    deployment.log_in("scans:read").await;
     let outcome = deployment.machine.run(&["keys", "list"]).await;
     assert_eq!((outcome.exit_code, outcome.stdout.as_str()), (1, ""));
     assert!(outcome.stderr.contains("keys:read"), "{outcome:?}");

@@ -51,10 +51,13 @@ async fn the_status_says_when_a_token_expires() {
     machine.write_session(token(1));
     let printed = machine.run(&["status"]).await.result();
     assert!(printed.contains(" days ago; renewed when it is needed\n"), "{printed}");
+    machine.write_session(json!({"refresh_token": null}));
+    let printed = machine.run(&["status"]).await.result();
+    assert!(printed.ends_with("access token   none: log in again\n"), "{printed}");
 }
 
 #[tokio::test]
-async fn without_a_session_every_command_says_how_to_sign_in() {
+async fn without_a_session_every_command_says_how_to_log_in() {
     let machine = machine();
     let sentence = "postern: Nobody is logged in: there is no HOME/postern/sessions/default.json. \
                     Log in: postern login --profile default.\n";
@@ -82,9 +85,38 @@ async fn a_session_that_cannot_be_read_is_a_login_that_is_missing() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_cannot_be_read_is_not_a_login_that_is_missing() {
+    let machine = machine();
+    fs::create_dir(machine.folder().join("postern")).unwrap();
+    fs::write(machine.folder().join("postern/config.json"), "{").unwrap();
+    for arguments in [&["status"][..], &["login"], &["profiles", "list"]] {
+        let outcome = machine.run(arguments).await;
+        assert_eq!(outcome.exit_code, 1, "{outcome:?}");
+        assert!(
+            outcome.stderr.contains("HOME/postern/config.json cannot be parsed"),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_status_says_who_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let machine = machine();
+    machine.write_session(json!({}));
+    fs::set_permissions(machine.session_file(), fs::Permissions::from_mode(0o644)).unwrap();
+    let printed = machine.run(&["status"]).await.result();
+    let line = "refresh token  in a file that other users can read, HOME/postern/sessions/default.json. \
+                Run: chmod 600 HOME/postern/sessions/default.json\n";
+    assert!(printed.contains(line), "{printed}");
+}
+
+#[tokio::test]
 async fn whoami_is_what_the_server_says() {
     let deployment = Deployment::start().await;
-    deployment.sign_in("scans:read").await;
+    deployment.log_in("scans:read").await;
     let principal = deployment.machine.run(&["whoami", "--json"]).await.json();
     assert_eq!(principal["user_id"], "ada");
     assert_eq!(principal["scopes"], json!(["scans:read"]));
@@ -97,7 +129,7 @@ async fn whoami_is_what_the_server_says() {
 #[tokio::test]
 async fn a_logout_ends_the_session_here_and_at_the_server() {
     let deployment = Deployment::start().await;
-    deployment.sign_in("scans:read").await;
+    deployment.log_in("scans:read").await;
     let refresh_token = deployment.machine.read_session()["refresh_token"].clone();
     deployment.machine.run(&["logout"]).await.expect(0, "", "Logged out (default).\n");
     assert_eq!(deployment.machine.files(), ["postern/sessions/default.lock"]);
@@ -134,6 +166,12 @@ async fn profiles_are_listed_and_one_is_the_default() {
     machine.run(&["profiles", "list"]).await.expect(0, printed, "");
     let chosen = "work is the default profile now.\n";
     machine.run(&["profiles", "default", "work"]).await.expect(0, "", chosen);
+    machine.run(&["profiles", "default", "wrok"]).await.expect(
+        2,
+        "",
+        "postern: There is no profile wrok. postern profiles list shows all; a login creates one: \
+         postern login --profile wrok.\n",
+    );
     let profiles = machine.run(&["profiles", "list", "--json"]).await.json();
     let work = json!({
         "name": "work", "issuer": "https://auth.example.com", "is_default": true,

@@ -45,14 +45,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 async fn a_token_is_printed_to_a_terminal_only_on_request() {
     let machine = Machine::new("http://127.0.0.1:1".into());
     let key = [("POSTERN_API_KEY", "the-key")];
-    let mut terminal = at_a_terminal(&machine, &key, "token");
-    let printed = expect_end(&mut terminal, 1);
-    assert!(
-        printed.contains("postern exec -- COMMAND") && !printed.contains("the-key"),
-        "{printed}"
-    );
-    let mut terminal = at_a_terminal(&machine, &key, "token --print");
-    assert_eq!(expect_end(&mut terminal, 0), "the-key\r\n");
+    for (command, shown) in
+        [("token", "the-key\r\n"), ("headers", "{\"Authorization\":\"Bearer the-key\"}\r\n")]
+    {
+        let mut terminal = at_a_terminal(&machine, &key, command);
+        let printed = expect_end(&mut terminal, 1);
+        assert!(
+            printed.contains("postern exec -- COMMAND") && !printed.contains("the-key"),
+            "{printed}"
+        );
+        let mut terminal = at_a_terminal(&machine, &key, &format!("{command} --print"));
+        assert_eq!(expect_end(&mut terminal, 0), shown);
+    }
 }
 
 #[tokio::test]
@@ -142,13 +146,20 @@ async fn a_password_is_asked_for_twice_and_not_shown() {
     let own = deployment.world.api_key.clone();
     let variables = [("POSTERN_API_KEY", own.as_str())];
     let create = "users create ada@example.com";
-    let mut terminal = at_a_terminal(&deployment.machine, &variables, create);
-    blocking(move || {
-        terminal.exp_string("Password of the new user:").unwrap();
-        terminal.send_control('c').unwrap();
-        expect_end(&mut terminal, 130)
-    })
-    .await;
+    for answered in [&[][..], &["correct horse\r"]] {
+        let mut terminal = at_a_terminal(&deployment.machine, &variables, create);
+        blocking(move || {
+            terminal.exp_string("Password of the new user:").unwrap();
+            for answer in answered {
+                terminal.send(answer).unwrap();
+                terminal.flush().unwrap();
+                terminal.exp_string("Confirmation:").unwrap();
+            }
+            terminal.send_control('c').unwrap();
+            expect_end(&mut terminal, 130)
+        })
+        .await;
+    }
     deployment.world.log_in("ada@example.com", "correct horse").await.expect(401);
     let mut terminal = at_a_terminal(&deployment.machine, &variables, create);
     let printed = blocking(move || {
