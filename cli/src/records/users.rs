@@ -1,6 +1,6 @@
 //! `postern users`.
 
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _};
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
@@ -115,6 +115,12 @@ fn password(is_piped: bool) -> Result<String, Failure> {
         let without_terminal = "There is no terminal to ask for the password at. Use --invite, or \
                                 --password-stdin.";
         return prompt::new_password("Password of the new user:", without_terminal);
+    }
+    if io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "Standard input is a terminal, which would show the password. Remove --password-stdin \
+             to be asked for it.",
+        ));
     }
     let mut text = String::new();
     let read = io::stdin().take(LARGEST_PASSWORD).read_to_string(&mut text);

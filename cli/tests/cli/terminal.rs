@@ -141,6 +141,15 @@ async fn a_deletion_asks_and_ctrl_c_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_password_is_not_read_from_a_terminal_that_shows_it() {
+    let machine = Machine::new("http://127.0.0.1:1".into());
+    let create = "users create ada@example.com --password-stdin";
+    let mut terminal = at_a_terminal(&machine, &[("POSTERN_API_KEY", "key")], create);
+    let printed = expect_end(&mut terminal, 2);
+    assert!(printed.contains("Remove --password-stdin to be asked for it."), "{printed}");
+}
+
+#[tokio::test]
 async fn a_password_is_asked_for_twice_and_not_shown() {
     let deployment = Deployment::start().await;
     let own = deployment.world.api_key.clone();
