@@ -9,10 +9,7 @@ use postern_client::{Issuer, ProfileName, Storage, TokenRequest};
 use crate::{
     git_credential::{HelperArgs, Operation},
     profiles::ProfilesCommand,
-    records::{
-        AgentsCommand, CliTokensCommand, KeysCommand, OrganizationsCommand, RunnersCommand,
-        ServicesCommand, UsersCommand,
-    },
+    records::RecordsCommand,
 };
 
 /// Log in once, and call APIs with tokens that stay current.
@@ -108,55 +105,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         credential: CredentialArgs,
     },
-    /// API keys: create, list, show, rotate, delete.
-    Keys {
-        #[command(subcommand)]
-        command: KeysCommand,
-        #[command(flatten)]
-        credential: CredentialArgs,
-    },
-    /// Agents: create, list, show, rotate, delete.
-    Agents {
-        #[command(subcommand)]
-        command: AgentsCommand,
-        #[command(flatten)]
-        credential: CredentialArgs,
-    },
-    /// Services: create, list, delete.
-    Services {
-        #[command(subcommand)]
-        command: ServicesCommand,
-        #[command(flatten)]
-        credential: CredentialArgs,
-    },
-    /// Runners: create, list, show, rotate, delete.
-    Runners {
-        #[command(subcommand)]
-        command: RunnersCommand,
-        #[command(flatten)]
-        credential: CredentialArgs,
-    },
-    /// Users: create, list, show, invite, disable, enable, sign out, delete.
-    Users {
-        #[command(subcommand)]
-        command: UsersCommand,
-        #[command(flatten)]
-        credential: CredentialArgs,
-    },
-    /// Organizations: create, show your own.
-    Organizations {
-        #[command(subcommand)]
-        command: OrganizationsCommand,
-        #[command(flatten)]
-        credential: CredentialArgs,
-    },
-    /// Your CLI tokens: list, delete. They are created in the portal.
-    CliTokens {
-        #[command(subcommand)]
-        command: CliTokensCommand,
-        #[command(flatten)]
-        credential: CredentialArgs,
-    },
+    #[command(flatten)]
+    Records(RecordsCommand),
     /// Profiles, one for each deployment that you log in to.
     Profiles {
         #[command(subcommand)]

@@ -66,19 +66,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             let caller = caller(&credential);
             git_credential::run(operation, &helper, &access.into(), caller).await
         }
-        Command::Keys { command, credential } => {
-            command.run(context, &caller(&credential).await?).await
-        }
-        Command::Agents { command, credential } => command.run(&caller(&credential).await?).await,
-        Command::Services { command, credential } => command.run(&caller(&credential).await?).await,
-        Command::Runners { command, credential } => command.run(&caller(&credential).await?).await,
-        Command::Users { command, credential } => command.run(&caller(&credential).await?).await,
-        Command::Organizations { command, credential } => {
-            command.run(&caller(&credential).await?).await
-        }
-        Command::CliTokens { command, credential } => {
-            command.run(&caller(&credential).await?).await
-        }
+        Command::Records(command) => command.run(&invocation).await,
         Command::Profiles { command } => profiles::run(&invocation, command),
         Command::Config { arguments } => Err(exec::local_program("config", &arguments)),
         Command::Trust { arguments } => Err(exec::local_program("trust", &arguments)),

@@ -10,15 +10,72 @@ mod users;
 
 use std::collections::BTreeMap;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
-pub(crate) use self::{
+use self::{
     agents::AgentsCommand, cli_tokens::CliTokensCommand, keys::KeysCommand,
     organizations::OrganizationsCommand, runners::RunnersCommand, services::ServicesCommand,
     users::UsersCommand,
 };
-use crate::{api::Api, credentials::Caller, failure::Failure, output, prompt, words};
+use crate::{
+    api::Api, arguments::CredentialArgs, credentials::Caller, failure::Failure,
+    invocation::Invocation, output, prompt, words,
+};
+
+/// The commands for records.
+#[derive(Subcommand)]
+pub(crate) enum RecordsCommand {
+    /// API keys: create, list, show, rotate, delete.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+        #[command(flatten)]
+        credential: CredentialArgs,
+    },
+    /// Agents: create, list, show, rotate, delete.
+    Agents {
+        #[command(subcommand)]
+        command: AgentsCommand,
+        #[command(flatten)]
+        credential: CredentialArgs,
+    },
+    /// Services: create, list, delete.
+    Services {
+        #[command(subcommand)]
+        command: ServicesCommand,
+        #[command(flatten)]
+        credential: CredentialArgs,
+    },
+    /// Runners: create, list, show, rotate, delete.
+    Runners {
+        #[command(subcommand)]
+        command: RunnersCommand,
+        #[command(flatten)]
+        credential: CredentialArgs,
+    },
+    /// Users: create, list, show, invite, disable, enable, sign out, delete.
+    Users {
+        #[command(subcommand)]
+        command: UsersCommand,
+        #[command(flatten)]
+        credential: CredentialArgs,
+    },
+    /// Organizations: create, show your own.
+    Organizations {
+        #[command(subcommand)]
+        command: OrganizationsCommand,
+        #[command(flatten)]
+        credential: CredentialArgs,
+    },
+    /// Your CLI tokens: list, delete. They are created in the portal.
+    CliTokens {
+        #[command(subcommand)]
+        command: CliTokensCommand,
+        #[command(flatten)]
+        credential: CredentialArgs,
+    },
+}
 
 /// A kind of record.
 struct Kind {
@@ -61,6 +118,27 @@ pub(crate) struct DeletionArgs {
     /// Delete it without asking.
     #[arg(long)]
     yes: bool,
+}
+
+impl RecordsCommand {
+    pub(crate) async fn run(self, invocation: &Invocation) -> Result<(), Failure> {
+        let caller = async |credential| Caller::find(invocation, &credential).await;
+        match self {
+            Self::Keys { command, credential } => {
+                command.run(&invocation.context, &caller(credential).await?).await
+            }
+            Self::Agents { command, credential } => command.run(&caller(credential).await?).await,
+            Self::Services { command, credential } => command.run(&caller(credential).await?).await,
+            Self::Runners { command, credential } => command.run(&caller(credential).await?).await,
+            Self::Users { command, credential } => command.run(&caller(credential).await?).await,
+            Self::Organizations { command, credential } => {
+                command.run(&caller(credential).await?).await
+            }
+            Self::CliTokens { command, credential } => {
+                command.run(&caller(credential).await?).await
+            }
+        }
+    }
 }
 
 impl Kind {
