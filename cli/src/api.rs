@@ -61,6 +61,10 @@ impl<'a> Api<'a> {
         self.json(self.send(Method::POST, self.url(path)?, Some(body)).await?).await
     }
 
+    pub(crate) async fn put(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.json(self.send(Method::PUT, self.url(path)?, Some(body)).await?).await
+    }
+
     /// Posts what is answered without a body.
     pub(crate) async fn change(&self, path: &[&str], body: &Value) -> Result<(), Failure> {
         self.send(Method::POST, self.url(path)?, Some(body)).await.map(drop)

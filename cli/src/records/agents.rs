@@ -2,11 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{DeletionArgs, Kind, ListArgs, RecordArgs, scopes};
-use crate::{credentials::Caller, failure::Failure};
+use super::{DeletionArgs, Kind, ListArgs, RecordArgs, details, scopes};
+use crate::{api::Api, credentials::Caller, failure::Failure};
 
 const KIND: Kind = Kind {
     path: &["v1", "agents"],
@@ -32,12 +32,8 @@ pub(crate) enum AgentsCommand {
         /// The scopes, separated by spaces.
         #[arg(long)]
         scope: String,
-        /// A file with its public keys, as a JSON Web Key Set: it gets no secret then.
-        #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
-        jwks: Option<PathBuf>,
-        /// The URL of its public keys: it gets no secret then.
-        #[arg(long, value_name = "URL")]
-        jwks_uri: Option<String>,
+        #[command(flatten)]
+        keys: PublicKeyArgs,
         /// Print the server's JSON.
         #[arg(long)]
         json: bool,
@@ -46,38 +42,70 @@ pub(crate) enum AgentsCommand {
     List(ListArgs),
     /// Show an agent, without its secret.
     Show(RecordArgs),
-    /// Replace the secret of an agent.
+    /// Replace the secret of an agent, or its public keys.
     Rotate {
         #[command(flatten)]
         record: RecordArgs,
-        /// Let the tokens live that the old secret was exchanged for.
-        #[arg(long)]
+        #[command(flatten)]
+        keys: PublicKeyArgs,
+        /// Keep the tokens that the old secret was exchanged for.
+        #[arg(long, conflicts_with_all = ["jwks", "jwks_uri"])]
         keep_tokens: bool,
     },
     /// Delete an agent.
     Delete(DeletionArgs),
 }
 
+/// The public keys of an agent that has no secret.
+#[derive(Args)]
+pub(crate) struct PublicKeyArgs {
+    /// A file with its public keys, as a JSON Web Key Set. An agent with keys has no secret.
+    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
+    jwks: Option<PathBuf>,
+    /// The URL of its public keys. An agent with keys has no secret.
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
+}
+
 impl AgentsCommand {
     pub(crate) async fn run(self, caller: &Caller) -> Result<(), Failure> {
         match self {
-            Self::Create { name, scope, jwks, jwks_uri, json } => {
+            Self::Create { name, scope, keys, json } => {
                 let mut body = json!({"name": name, "scopes": scopes(&scope)});
-                if let Some(file) = jwks {
-                    body["jwks"] = read_json(&file)?;
+                match keys.member()? {
+                    Some((member, value)) => {
+                        body[member] = value;
+                        details(&Api::new(caller).post(KIND.path, &body).await?, json)
+                    }
+                    None => KIND.create(caller, &body, json, HINT).await,
                 }
-                if let Some(url) = jwks_uri {
-                    body["jwks_uri"] = url.into();
-                }
-                KIND.create(caller, &body, json, HINT).await
             }
             Self::List(arguments) => KIND.list(caller, &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
-            Self::Rotate { record: RecordArgs { id, json }, keep_tokens } => {
-                let body = json!({"end_tokens": !keep_tokens});
-                KIND.new_secret(caller, (&id, "secret"), &body, json, HINT).await
+            Self::Rotate { record: RecordArgs { id, json }, keys, keep_tokens } => {
+                match keys.member()? {
+                    Some((member, value)) => {
+                        let path = KIND.of(&[&id, "jwks"]);
+                        details(&Api::new(caller).put(&path, &json!({member: value})).await?, json)
+                    }
+                    None => {
+                        let body = json!({"end_tokens": !keep_tokens});
+                        KIND.new_secret(caller, (&id, "secret"), &body, json, HINT).await
+                    }
+                }
             }
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
+        }
+    }
+}
+
+impl PublicKeyArgs {
+    /// Returns the keys as a member of a request, if they are given.
+    fn member(self) -> Result<Option<(&'static str, Value)>, Failure> {
+        match (self.jwks, self.jwks_uri) {
+            (Some(file), _) => Ok(Some(("jwks", read_json(&file)?))),
+            (None, Some(url)) => Ok(Some(("jwks_uri", url.into()))),
+            (None, None) => Ok(None),
         }
     }
 }

@@ -115,6 +115,31 @@ async fn an_agent_is_created_rotated_and_deleted() {
 }
 
 #[tokio::test]
+async fn an_agent_with_keys_has_no_secret() {
+    let deployment = Deployment::start().await;
+    let file = deployment.machine.folder().join("keys.json");
+    let file = file.to_str().unwrap();
+    let write = |kid: &str| {
+        let key = json!({
+            "kty": "EC", "crv": "P-256", "kid": kid, "alg": "ES256", "use": "sig",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        });
+        std::fs::write(file, json!({"keys": [key]}).to_string()).unwrap();
+    };
+    write("one");
+    let create = ["agents", "create", "ci", "--scope", "data:read", "--jwks", file, "--json"];
+    let created = deployment.run_with_key(&create).await;
+    assert_eq!(created.stderr, "");
+    let created = created.json();
+    assert!(created.get("secret").is_none(), "{created}");
+    write("two");
+    let id = text(&created["id"]);
+    let rotated = json(&deployment, &["agents", "rotate", id, "--jwks", file]).await;
+    assert_eq!(rotated["jwks"]["keys"][0]["kid"], "two", "{rotated}");
+}
+
+#[tokio::test]
 async fn runners_and_services_are_created_and_deleted() {
     let deployment = Deployment::start().await;
     let runner = json(&deployment, &["runners", "create", "build-1", "--label", "arm64"]).await;
