@@ -1,12 +1,15 @@
 //! The cases of `clients/conformance`, which every language runs against the local program.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
+use futures_util::{FutureExt as _, future::join_all};
 use postern_client::{
     AccessToken, Context, Error, ExposeSecret as _, Home, Issuer, Login, Logout, Profile,
     ProfileName, Session, Storage, TokenRequest, WorkloadSource, reqwest,
@@ -17,9 +20,14 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::moving_clock::MovingClock;
+use crate::{
+    moving_clock::MovingClock,
+    system::{create_folder, set_mode},
+};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/conformance");
+/// In real time. The clock of a case does not end a login that waits for the browser.
+const LONGEST_LOGIN: Duration = Duration::from_secs(60);
 
 /// The harness as a process of its own. It ends, and stops the local program, when its input is
 /// closed, which dropping it does.
@@ -120,6 +128,10 @@ impl Run<'_> {
         match name.as_str() {
             "control" => self.control(value.clone()).await,
             "write" => self.write(value),
+            "chmod" => {
+                let mode = u32::from_str_radix(value["mode"].as_str().unwrap(), 8).unwrap();
+                set_mode(&self.home().join(value["path"].as_str().unwrap()), mode);
+            }
             "advance" => self.clock.advance(value.as_i64().unwrap()),
             "new_session" => self.session = None,
             "call" => self.call(value.as_str().unwrap(), &step["with"], &step["expect"]).await,
@@ -138,8 +150,9 @@ impl Run<'_> {
 
     fn write(&self, file: &Value) {
         let path = self.home().join(file["path"].as_str().unwrap());
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        create_folder(path.parent().unwrap());
         fs::write(&path, file["text"].as_str().unwrap()).unwrap();
+        set_mode(&path, 0o600);
         if let Some(age) = file["age"].as_u64() {
             let changed = self.clock.real_time() - Duration::from_secs(age);
             fs::File::options().append(true).open(&path).unwrap().set_modified(changed).unwrap();
@@ -161,7 +174,7 @@ impl Run<'_> {
             Outcome::Token(token) => self.compare_token(token, previous.as_ref(), expected).await,
             Outcome::Status(status) => assert_eq!(json!(status), expected["status"]),
             Outcome::Logout(warning) => {
-                self.assert_secret_free(warning.as_deref().unwrap_or_default());
+                self.compare_words(warning.as_deref().unwrap_or_default(), expected);
                 let warns = expected["warns"].as_bool().unwrap_or(false);
                 assert_eq!(warning.is_some(), warns, "{warning:?}");
             }
@@ -171,11 +184,11 @@ impl Run<'_> {
     async fn perform(&mut self, name: &str, with: &Value) -> Result<Outcome, Error> {
         match name {
             "access_token" => {
-                let session = self.opened().await?;
-                self.keep(session.access_token(&wanted(with)).await)
+                let session = self.opened(with).await?;
+                self.token_of(session, with).await
             }
             "renew" => {
-                let session = self.opened().await?;
+                let session = self.opened(with).await?;
                 let refused = match self.last.clone() {
                     Some(token) => token,
                     None => session.access_token(&wanted(with)).await?,
@@ -183,10 +196,11 @@ impl Run<'_> {
                 self.keep(session.renew(&wanted(with), &refused).await)
             }
             "request" => {
-                let path = with["path"].as_str().unwrap();
-                let url = format!("{}{path}", self.harness.text("issuer"));
-                let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
-                let session = self.opened().await?;
+                let path = with["path"].as_str().unwrap_or_default();
+                let own = format!("{}{path}", self.harness.text("issuer"));
+                let url = with["url"].as_str().unwrap_or(&own).parse().unwrap();
+                let request = reqwest::Request::new(reqwest::Method::GET, url);
+                let session = self.opened(&Value::Null).await?;
                 let response = session.execute(&TokenRequest::default(), request).await?;
                 Ok(Outcome::Status(response.status().as_u16()))
             }
@@ -200,13 +214,17 @@ impl Run<'_> {
                 let issuer = self.issuer(&Value::Null)?;
                 let session =
                     Session::client_credentials(&self.context, &issuer, id, secret.into());
-                self.keep(session.access_token(&wanted(with)).await)
+                self.token_of(session, with).await
             }
             "federation" => {
                 let source = self.workload_source(with).await;
                 let issuer = self.issuer(&Value::Null)?;
                 let session = Session::federation(&self.context, &issuer, source);
-                self.keep(session.access_token(&wanted(with)).await)
+                self.token_of(session, with).await
+            }
+            "api_key" => {
+                let key = self.harness.text("api_key").into();
+                self.token_of(Session::api_key(&self.context, key), with).await
             }
             other => panic!("unknown call: {other}"),
         }
@@ -218,16 +236,37 @@ impl Run<'_> {
         Ok(Outcome::Token(token))
     }
 
-    async fn opened(&mut self) -> Result<Session, Error> {
-        if self.session.is_none() {
-            let session = Session::open_file(&self.context, &self.file()).await?;
-            self.session = Some(session);
-        }
-        Ok(self.session.clone().unwrap())
+    /// Returns the token of a session. Many callers at the same time get the same outcome.
+    async fn token_of(&mut self, session: Session, with: &Value) -> Result<Outcome, Error> {
+        let (wanted, callers) = (wanted(with), with["callers"].as_u64().unwrap_or(1));
+        let calls = (0..callers).map(|_| session.access_token(&wanted));
+        let mut outcomes = join_all(calls).await;
+        let shown = |outcome: &Result<AccessToken, Error>| match outcome {
+            Ok(token) => token.value.expose_secret().to_owned(),
+            Err(error) => error.code().to_string(),
+        };
+        assert_eq!(outcomes.iter().map(shown).collect::<BTreeSet<_>>().len(), 1);
+        self.session = Some(session);
+        self.keep(outcomes.swap_remove(0))
+    }
+
+    /// Returns the session that is named, else that of the last call, else the default one.
+    async fn opened(&mut self, with: &Value) -> Result<Session, Error> {
+        let file = match (with["path"].as_str(), with["profile"].as_str()) {
+            (Some(path), _) => self.home().join(path),
+            (None, Some(profile)) => Home::at(self.home()).session_file(&profile.parse()?),
+            (None, None) => match &self.session {
+                Some(session) => return Ok(session.clone()),
+                None => self.file(),
+            },
+        };
+        let session = Session::open_file(&self.context, &file).await?;
+        self.session = Some(session.clone());
+        Ok(session)
     }
 
     async fn logout(&mut self) -> Result<Outcome, Error> {
-        let session = self.opened().await?;
+        let session = self.opened(&Value::Null).await?;
         Ok(Outcome::Logout(match session.logout().await? {
             Logout::Complete => None,
             Logout::OnlyHere(warning) => Some(warning.to_string()),
@@ -242,12 +281,6 @@ impl Run<'_> {
         let TokenRequest { resource, scope } = wanted(with);
         let login = Login { scope, resource, storage: Some(Storage::File) };
         Ok((Profile { name, issuer, client_id, session_file }, login))
-    }
-
-    /// Returns the token of a new session.
-    async fn signed_in(&mut self, session: Session) -> Result<Outcome, Error> {
-        self.session = Some(session.clone());
-        self.keep(session.access_token(&TokenRequest::default()).await)
     }
 
     async fn login_with_device(&mut self, with: &Value) -> Result<Outcome, Error> {
@@ -265,23 +298,30 @@ impl Run<'_> {
             tokio::task::block_in_place(|| runtime.block_on(decided));
         };
         let session = Session::login_with_device(&self.context, &profile, &login, prompt).await?;
-        self.signed_in(session).await
+        self.token_of(session, &Value::Null).await
     }
 
     async fn login_with_browser(&mut self, with: &Value) -> Result<Outcome, Error> {
         let (profile, login) = self.login(with)?;
         let url = self.harness.text("control").to_owned();
         let decision = with["decision"].as_str().unwrap_or("allow").to_owned();
-        let callback = with["callback"].clone();
+        let (callback, stray) = (with["callback"].clone(), with["stray"].clone());
+        let times = if with["twice"].as_bool() == Some(true) { 2 } else { 1 };
         let open = move |page: &reqwest::Url| {
             let consent = json!({"url": page.as_str(), "decision": decision});
             tokio::spawn(async move {
                 let back = control(&url, &json!({"consent": consent})).await;
-                reqwest::get(returned(back["consent"].as_str().unwrap(), &callback)).await
+                let location = back["consent"].as_str().unwrap();
+                if !stray.is_null() {
+                    let page = reqwest::get(returned(location, &stray)).await.unwrap();
+                    assert_eq!(page.status(), 400);
+                }
+                join_all((0..times).map(|_| reqwest::get(returned(location, &callback)))).await
             });
         };
-        let session = Session::login_with_browser(&self.context, &profile, &login, open).await?;
-        self.signed_in(session).await
+        let login = Session::login_with_browser(&self.context, &profile, &login, open);
+        let session = tokio::time::timeout(LONGEST_LOGIN, login).await.unwrap()?;
+        self.token_of(session, &Value::Null).await
     }
 
     /// Returns a source of workload tokens, and gives it what the harness says.
@@ -337,20 +377,31 @@ impl Run<'_> {
 
     fn compare_error(&self, error: &Error, expected: &Value) {
         assert_eq!(json!(error.code().as_str()), expected["error"], "{error}");
-        let text = error.to_string();
+        self.compare_words(&error.to_string(), expected);
+    }
+
+    /// Compares an error or a warning.
+    fn compare_words(&self, text: &str, expected: &Value) {
         for words in expected["says"].as_array().into_iter().flatten() {
             let words = self.filled(words.as_str().unwrap());
             assert!(text.contains(&words), "{text} does not say {words}");
         }
-        self.assert_secret_free(&text);
+        self.assert_safe_to_show(text);
     }
 
-    fn assert_secret_free(&self, text: &str) {
+    fn assert_safe_to_show(&self, text: &str) {
+        let ready = &self.harness.ready;
         let stored = self.before["access_tokens"].as_array().into_iter().flatten();
-        let secrets = stored.map(|token| &token["value"]).chain([&self.before["refresh_token"]]);
-        for secret in secrets.filter_map(Value::as_str) {
-            assert!(!text.contains(secret), "an error shows a token");
+        let secrets = stored.map(|token| &token["value"]).chain([
+            &self.before["refresh_token"],
+            &ready["agent"]["secret"],
+            &ready["api_key"],
+        ]);
+        let last = self.last.as_ref().map(|token| token.value.expose_secret());
+        for secret in secrets.filter_map(Value::as_str).chain(last) {
+            assert!(secret.is_empty() || !text.contains(secret), "an error shows a secret");
         }
+        assert!(!text.contains(char::is_control), "an error has control characters: {text:?}");
     }
 
     async fn compare_token(
@@ -362,7 +413,8 @@ impl Run<'_> {
         let value = token.value.expose_secret();
         let previous = previous.map(|token| token.value.expose_secret());
         let stored = self.before["access_tokens"][0]["value"].as_str();
-        match expected["token"].as_str().unwrap() {
+        match expected["token"].as_str().unwrap_or_default() {
+            "" => {}
             "stored" => assert_eq!(Some(value), stored),
             "same" => assert_eq!(Some(value), previous),
             "new" => {
@@ -372,7 +424,8 @@ impl Run<'_> {
             other => panic!("unknown token: {other}"),
         }
         if let Some(scope) = expected["scope"].as_str() {
-            assert_eq!(token.scope.as_deref(), Some(scope));
+            let set = |scope: &str| scope.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
+            assert_eq!(token.scope.as_deref().map(set), Some(set(scope)));
         }
         if let Some(audience) = expected["audience"].as_str() {
             assert_eq!(tests::claims(value)["aud"], self.filled(audience));
@@ -413,14 +466,18 @@ impl Run<'_> {
                 assert_eq!(json!(stored["access_tokens"].as_array().unwrap().len()), *expected);
             }
             "files" => assert_eq!(json!(names(self.file().parent().unwrap())), *expected),
-            "members" => {
-                for (name, value) in expected.as_object().unwrap() {
-                    assert_eq!(&stored[name], value);
-                }
+            "members" => assert!(has_members(&stored, expected), "{stored}"),
+            "token_members" => {
+                let tokens = stored["access_tokens"].as_array().unwrap();
+                assert!(tokens.iter().any(|token| has_members(token, expected)), "{expected}");
             }
             other => panic!("unknown check: {other}"),
         }
     }
+}
+
+fn has_members(object: &Value, expected: &Value) -> bool {
+    expected.as_object().unwrap().iter().all(|(name, value)| &object[name] == value)
 }
 
 fn wanted(with: &Value) -> TokenRequest {
@@ -473,12 +530,19 @@ async fn every_case_of_the_suite_passes() {
     let harness = Harness::start().await;
     let cases = cases();
     assert!(cases.len() > 90, "{} cases: this test checks nothing", cases.len());
+    let mut failed = Vec::new();
     for (name, case) in cases {
         eprintln!("{name}");
         harness.control(&json!({"reset": true})).await;
         let mut run = Run::new(&harness);
-        for step in case["steps"].as_array().unwrap() {
-            run.step(step).await;
+        let steps = async {
+            for step in case["steps"].as_array().unwrap() {
+                run.step(step).await;
+            }
+        };
+        if AssertUnwindSafe(steps).catch_unwind().await.is_err() {
+            failed.push(name);
         }
     }
+    assert_eq!(failed, [""; 0]);
 }

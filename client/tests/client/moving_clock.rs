@@ -18,8 +18,10 @@ pub(crate) struct MovingClock(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// How far the clock is ahead, in milliseconds.
-    offset_ms: i64,
+    /// How far the clocks are ahead.
+    ahead: Duration,
+    /// How far the wall clock was set back.
+    set_back: Duration,
     waits: Vec<Duration>,
     variables: HashMap<String, String>,
 }
@@ -29,8 +31,15 @@ impl MovingClock {
         Arc::new(self.clone())
     }
 
+    /// Moves the clocks. A negative number sets only the wall clock back.
     pub(crate) fn advance(&self, seconds: i64) {
-        self.0.lock().unwrap().offset_ms += seconds * 1000;
+        let mut state = self.0.lock().unwrap();
+        let duration = Duration::from_secs(seconds.unsigned_abs());
+        if seconds < 0 {
+            state.set_back += duration;
+        } else {
+            state.ahead += duration;
+        }
     }
 
     /// Returns how long was slept.
@@ -54,14 +63,13 @@ impl MovingClock {
 
 impl System for MovingClock {
     fn now(&self) -> SystemTime {
-        UNIX_EPOCH + self.elapsed()
+        let set_back = self.0.lock().unwrap().set_back;
+        UNIX_EPOCH + self.elapsed() - set_back
     }
 
     fn elapsed(&self) -> Duration {
-        let offset_ms = self.0.lock().unwrap().offset_ms;
         let real = self.real_time().duration_since(UNIX_EPOCH).unwrap();
-        let offset = Duration::from_millis(offset_ms.unsigned_abs());
-        if offset_ms < 0 { real - offset } else { real + offset }
+        real + self.0.lock().unwrap().ahead
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -69,7 +77,7 @@ impl System for MovingClock {
             return Box::pin(std::future::pending());
         }
         let mut state = self.0.lock().unwrap();
-        state.offset_ms += i64::try_from(duration.as_millis()).unwrap();
+        state.ahead += duration;
         state.waits.push(duration);
         Box::pin(tokio::task::yield_now())
     }
