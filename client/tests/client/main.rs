@@ -15,6 +15,7 @@ mod hour;
 mod logout;
 mod mcp;
 mod moving_clock;
+mod open_files;
 mod owner;
 mod processes;
 mod protect;
