@@ -55,7 +55,7 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    /// Reports whether two tokens are the same.
+    /// Returns whether two tokens are the same.
     pub(crate) fn is(&self, other: &SecretString) -> bool {
         self.value.expose_secret() == other.expose_secret()
     }

@@ -22,7 +22,7 @@ pub trait System: Debug + Send + Sync + 'static {
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-    /// Fills `bytes` with random bytes, and reports whether that succeeded.
+    /// Fills `bytes` with random bytes, and returns whether that succeeded.
     fn fill(&self, bytes: &mut [u8]) -> bool;
 
     /// Returns a variable of the environment, if it is there and not empty.

@@ -17,7 +17,7 @@ pub struct ServerMetadata {
     pub issuer: String,
     /// The token endpoint.
     pub token_endpoint: TokenUrl,
-    /// Where a browser signs in.
+    /// Where a user logs in with a browser.
     pub authorization_endpoint: Option<AuthUrl>,
     /// Where the device flow begins.
     pub device_authorization_endpoint: Option<DeviceAuthorizationUrl>,

@@ -47,7 +47,7 @@ impl Replacement {
     }
 }
 
-/// Removes the temporary files of processes that were killed while they wrote. The caller holds
+/// Removes the temporary files of processes that were killed while they wrote. The caller has
 /// the lock.
 pub(crate) fn remove_abandoned(path: &Path, now: SystemTime) {
     let prefix = temporary_prefix(path);

@@ -188,7 +188,7 @@ fn unless_busy(
     Err((AttemptError::Status(status), wait.filter(|_| is_throttled)))
 }
 
-/// Reports whether a failed attempt is repeated. After a 429 it is only if the server says that it
+/// Returns whether a failed attempt is repeated. After a 429 it is only if the server says that it
 /// answers again soon. A server that answers 5xx may have handled the request before.
 fn is_repeated(
     error: &AttemptError,

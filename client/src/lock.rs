@@ -17,7 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Between two attempts, changed at random by at most a half: 25 to 75 ms.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A lock that is held until it is dropped.
+/// A lock of this process, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct SessionLock {
     _file: File,
@@ -95,8 +95,8 @@ fn failed(path: &Path, error: io::Error) -> Error {
 
 fn timed_out(path: &Path) -> Error {
     let message = format!(
-        "Another process has held {} for {} seconds. Wait for it or end it, and try again. Do not \
-         delete the file.",
+        "{} has been locked by another program for {} seconds. End it, and try again. Do not delete \
+         the file.",
         path.display(),
         LONGEST_WAIT.as_secs()
     );

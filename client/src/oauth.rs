@@ -57,7 +57,7 @@ pub(crate) struct OauthClient {
     pub(crate) secret: Option<SecretString>,
 }
 
-/// Why a request to a token endpoint brought no tokens.
+/// Why a token endpoint issued no tokens.
 pub(crate) type ExchangeError<T> = RequestTokenError<Error, StandardErrorResponse<T>>;
 
 /// What a token is that is revoked.

@@ -17,8 +17,7 @@ use crate::{
 
 /// The only version of the format.
 const VERSION: u64 = 1;
-/// A token is renewed ahead of its end by this time, or by this part of its life if that is
-/// shorter.
+/// A token is renewed this time before it expires, or this part of its life if that is shorter.
 const RENEWED_AHEAD_S: i64 = 60;
 const RENEWED_AHEAD_PART: i64 = 5;
 /// Another program may have rounded the time at which it obtained a token.
@@ -111,7 +110,7 @@ impl StoredAccessToken {
     }
 
     /// Returns whether the token has not expired at `now`.
-    pub(crate) fn is_alive(&self, now: i64) -> bool {
+    pub(crate) fn is_valid(&self, now: i64) -> bool {
         self.is_of_the_past(now) && now < self.expires_at
     }
 
@@ -182,7 +181,7 @@ impl SessionDocument {
     /// ones.
     pub(crate) fn store(&mut self, wanted: &TokenRequest, issued: &IssuedTokens) {
         self.access_tokens
-            .retain(|token| !token.is_for(wanted) && token.is_alive(issued.obtained_at));
+            .retain(|token| !token.is_for(wanted) && token.is_valid(issued.obtained_at));
         self.access_tokens.push(StoredAccessToken::new(wanted, issued));
     }
 

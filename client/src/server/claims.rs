@@ -88,7 +88,7 @@ fn validation(algorithm: SigningAlgorithm, expected: Expected<'_>) -> Validation
     }
 }
 
-/// Reports whether a token has not expired, and is not from the future.
+/// Returns whether a token has not expired, and is not from the future.
 fn is_current(claims: &Map<String, Value>, now: SystemTime) -> bool {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let leeway = LEEWAY.as_secs_f64();

@@ -96,7 +96,7 @@ impl Said {
     }
 }
 
-/// Reports whether an object is a request, a notification or a response of JSON-RPC.
+/// Returns whether an object is a request, a notification or a response of JSON-RPC.
 fn is_message(object: &&Map<String, Value>) -> bool {
     text(object.get("method")).is_some()
         || object.contains_key("result")

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SCHEME: &str = "bearer";
-/// The longest credential. More than that is none that an issuer gives.
+/// The longest credential. No issuer gives a longer one.
 const LONGEST: usize = 16 * 1024;
 
 /// What a request presents.
@@ -48,7 +48,7 @@ fn bearer(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case(SCHEME).then(|| rest.trim_start_matches(' '))
 }
 
-/// Reports whether a text is a `b64token` (RFC 6750 §2.1).
+/// Returns whether a text is a `b64token` (RFC 6750 §2.1).
 fn is_token(text: &str) -> bool {
     let text = text.trim_end_matches('=');
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-/// How many seconds a caller is told to wait.
+/// After how many seconds a caller can try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// The answer to a request that is refused.

@@ -229,7 +229,7 @@ fn unusable(setting: &str, advice: &str) -> Error {
     Error::new(ErrorCode::InvalidRequest, message)
 }
 
-#[expect(clippy::print_stderr, reason = "what nobody is told about, nobody corrects")]
+#[expect(clippy::print_stderr, reason = "the default, which a program replaces")]
 fn report(error: &Error) {
     eprintln!("A credential cannot be checked: {error}");
 }

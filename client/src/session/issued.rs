@@ -71,8 +71,8 @@ impl IssuedSession {
     pub(super) async fn logout(&self) -> Logout {
         let now = self.server.context.unix_seconds();
         let tokens: Vec<_> = self.tokens().drain().map(|(_, token)| token).collect();
-        let alive = tokens.iter().filter(|token| token.is_alive(now));
-        let values: Vec<_> = alive.map(|token| token.token().value).collect();
+        let valid = tokens.iter().filter(|token| token.is_valid(now));
+        let values: Vec<_> = valid.map(|token| token.token().value).collect();
         let client = match &self.grant {
             Grant::ClientCredentials(client) => Some(client),
             Grant::Federation(_) => None,
@@ -165,12 +165,12 @@ impl Renewable for IssuedSession {
         Ok(token.filter(|token| !refused.is_some_and(|refused| token.is(refused))))
     }
 
-    async fn alive(&self, wanted: &TokenRequest) -> Option<AccessToken> {
+    async fn valid(&self, wanted: &TokenRequest) -> Option<AccessToken> {
         let now = self.server.context.unix_seconds();
         let tokens = self.tokens();
         tokens
             .get(&wanted.normalized())
-            .filter(|token| token.is_alive(now))
+            .filter(|token| token.is_valid(now))
             .map(StoredAccessToken::token)
     }
 

@@ -76,7 +76,7 @@ impl StoredSession {
             return server.revoke(Some(&client), &token, TokenKind::Refresh).await;
         }
         let now = self.context.unix_seconds();
-        let tokens = document.access_tokens.iter().filter(|token| token.is_alive(now));
+        let tokens = document.access_tokens.iter().filter(|token| token.is_valid(now));
         let tokens: Vec<_> = tokens.map(|token| token.token().value).collect();
         revoke_all(&server, Some(&client), &tokens).await
     }

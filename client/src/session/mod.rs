@@ -85,12 +85,12 @@ impl Session {
         client_secret: SecretString,
     ) -> Self {
         let client = OauthClient { id: client_id.into(), secret: Some(client_secret) };
-        Self::issued(context, issuer, Grant::ClientCredentials(client))
+        Self::in_memory(context, issuer, Grant::ClientCredentials(client))
     }
 
     /// Exchanges the tokens that the platform gives this workload (RFC 7523). Nothing is stored.
     pub fn federation(context: &Context, issuer: &Issuer, source: WorkloadSource) -> Self {
-        Self::issued(context, issuer, Grant::Federation(source))
+        Self::in_memory(context, issuer, Grant::Federation(source))
     }
 
     /// Uses an API key, or another credential that is not renewed.
@@ -201,7 +201,9 @@ impl Session {
         let token = self.access_token(wanted).await?;
         let response = self.send(&token, request).await?;
         match again {
-            Some(again) if is_refused(&response) && !matches!(self.source, Source::ApiKey(_)) => {
+            Some(again)
+                if refuses_token(&response) && !matches!(self.source, Source::ApiKey(_)) =>
+            {
                 let token = self.renew(wanted, &token).await?;
                 self.send(&token, again).await
             }
@@ -253,7 +255,7 @@ impl Session {
         Self { context: context.clone(), source, is_signing: false }
     }
 
-    fn issued(context: &Context, issuer: &Issuer, grant: Grant) -> Self {
+    fn in_memory(context: &Context, issuer: &Issuer, grant: Grant) -> Self {
         Self::of(context, Source::Issued(Arc::new(IssuedSession::new(context, issuer, grant))))
     }
 
@@ -318,7 +320,7 @@ fn set_authorization(token: &AccessToken, headers: &mut HeaderMap) -> Result<()>
 }
 
 /// Returns whether a response says that the token is not valid (RFC 6750 §3.1).
-fn is_refused(response: &reqwest::Response) -> bool {
+fn refuses_token(response: &reqwest::Response) -> bool {
     let challenges = response.headers().get_all(header::WWW_AUTHENTICATE);
     response.status() == StatusCode::UNAUTHORIZED
         && challenges.iter().any(|challenge| {

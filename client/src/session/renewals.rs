@@ -41,7 +41,7 @@ pub(super) trait Renewable: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Option<AccessToken>>> + Send;
 
     /// Returns the current token, if it has not expired.
-    fn alive(&self, wanted: &TokenRequest) -> impl Future<Output = Option<AccessToken>> + Send;
+    fn valid(&self, wanted: &TokenRequest) -> impl Future<Output = Option<AccessToken>> + Send;
 
     /// Gets a new token, unless there is another current one than `refused` by then.
     fn renew(
@@ -61,13 +61,13 @@ pub(super) async fn access_token<S: Renewable>(
     }
     let retry_at = *lock(&source.renewals().retry_at);
     if source.context().system.elapsed() < retry_at
-        && let Some(token) = source.alive(wanted).await
+        && let Some(token) = source.valid(wanted).await
     {
         return Ok(token);
     }
     match wait(source, wanted, None).await {
         Err(error) if is_temporary(&error) => {
-            let token = source.alive(wanted).await.ok_or(error)?;
+            let token = source.valid(wanted).await.ok_or(error)?;
             let now = source.context().system.elapsed();
             *lock(&source.renewals().retry_at) = now + RETRY_INTERVAL;
             Ok(token)

@@ -268,10 +268,10 @@ impl Renewable for StoredSession {
         Ok(current(&document, wanted, refused, self.context.unix_seconds()))
     }
 
-    async fn alive(&self, wanted: &TokenRequest) -> Option<AccessToken> {
+    async fn valid(&self, wanted: &TokenRequest) -> Option<AccessToken> {
         let document = self.read().await.ok()?;
         let now = self.context.unix_seconds();
-        document.find(wanted).filter(|token| token.is_alive(now)).map(|token| token.token())
+        document.find(wanted).filter(|token| token.is_valid(now)).map(|token| token.token())
     }
 
     async fn renew(

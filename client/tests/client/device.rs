@@ -111,7 +111,7 @@ async fn polls_end_when_the_code_does() {
 }
 
 #[tokio::test]
-async fn refused_logins_leave_nothing_behind() {
+async fn refused_logins_store_nothing() {
     for (answer, code, says) in [
         (pending("access_denied"), "access_denied", "again"),
         (pending("expired_token"), "expired_token", "again"),
@@ -177,7 +177,7 @@ async fn a_server_without_the_device_flow_is_reported() {
 }
 
 #[tokio::test]
-async fn an_interrupted_login_leaves_nothing_behind() {
+async fn an_interrupted_login_stores_nothing() {
     let world = World::new().await;
     world.server.on("/device", Answer::Json(200, code()));
     world.server.on("/token", Answer::Late);

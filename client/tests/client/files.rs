@@ -162,7 +162,7 @@ async fn what_a_killed_process_left_is_removed_later() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_costs_no_refresh_token() {
+async fn no_refresh_token_is_sent_if_the_folder_cannot_be_written() {
     let world = World::new().await;
     world.write_expired_session();
     let session = world.open().await;

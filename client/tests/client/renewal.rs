@@ -124,7 +124,7 @@ async fn a_server_that_is_not_available_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_valid_token_outlasts_a_server_that_is_not_available() {
+async fn a_valid_token_is_used_while_the_server_is_not_available() {
     let world = World::new().await;
     world.write_session(json!({}));
     world.system.advance(3550);

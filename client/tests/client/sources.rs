@@ -89,7 +89,7 @@ async fn a_job_of_github_exchanges_its_token() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_costs_a_job_another_token() {
+async fn a_job_sends_another_token_after_a_lost_answer() {
     let world = World::new().await;
     for token in ["jwt-1", "jwt-2"] {
         world.server.on("/github", Answer::Json(200, json!({"value": token})));
@@ -210,7 +210,7 @@ async fn a_token_in_a_file_is_read_at_each_exchange() {
 }
 
 #[tokio::test]
-async fn a_workload_without_a_token_is_told_what_is_missing() {
+async fn the_error_of_a_workload_without_a_token_says_what_is_missing() {
     let world = World::new().await;
     let variable = Some("OTHER".to_owned());
     let path = PathBuf::from("/nowhere/token");
