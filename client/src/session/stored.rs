@@ -169,7 +169,7 @@ impl StoredSession {
         let mut sent: Option<SecretString> = None;
         for _ in 0..LONGEST_CHAIN {
             let token = self.refresh_token(&document).await?;
-            let token = token.ok_or_else(|| self.ended(server))?;
+            let token = token.ok_or_else(|| self.ended(&document))?;
             if sent.as_ref().is_some_and(|sent| same(sent, &token)) {
                 break;
             }
@@ -186,7 +186,7 @@ impl StoredSession {
                 Err(error) => return Err(error),
             }
         }
-        Err(self.ended(server))
+        Err(self.ended(&document))
     }
 
     pub(super) async fn refresh_token(
@@ -231,11 +231,11 @@ impl StoredSession {
         blocking(&self.path, move || replacement.write(&document.to_json(&path)?)).await
     }
 
-    fn ended(&self, server: &Server) -> Error {
+    fn ended(&self, document: &SessionDocument) -> Error {
         let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let message = format!(
             "The session at {} has ended. Log in again: postern login --profile {name}.",
-            server.issuer
+            document.issuer
         );
         Error::new(ErrorCode::LoginRequired, message)
     }
@@ -281,6 +281,12 @@ impl Renewable for StoredSession {
     ) -> Result<AccessToken> {
         for _ in 0..LONGEST_CHAIN {
             let found = self.read().await?;
+            if let Some(token) = current(&found, wanted, refused, self.context.unix_seconds()) {
+                return Ok(token);
+            }
+            if found.storage == Storage::File && found.refresh_token.is_none() {
+                return Err(self.ended(&found));
+            }
             let server = self.server(&found)?;
             server.metadata().await?; // before the lock, which others wait for
             let renewed = self.renew_locked(&server, &found, wanted, refused).await?;

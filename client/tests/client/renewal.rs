@@ -326,7 +326,7 @@ async fn a_session_without_a_refresh_token_ends_with_its_access_token() {
     assert_eq!(token(&session).await.unwrap(), "access-1");
     world.system.advance(3600);
     assert_eq!(error(token(&session).await).0, "login_required");
-    assert_eq!(world.server.requests("/token").len(), 0);
+    assert_eq!(world.server.count(), 0);
 }
 
 #[tokio::test]
