@@ -222,6 +222,7 @@ fn value_of(name: &str) -> Option<String> {
         "POSTERN_KEYS_TABLE" => "Keys",
         "POSTERN_FAMILIES_TABLE" => "Families",
         "POSTERN_NONCES_TABLE" => "Nonces",
+        "POSTERN_USES_TABLE" => "Uses",
         "POSTERN_STACK" => "e2e",
         "POSTERN_AUTHORIZER_ANSWER" => "simple",
         "POSTERN_PROXY_SECRET_SHA256" => "",

@@ -9,8 +9,8 @@ use postern::{
     authn::misplaced,
     core::{credential_header, subject::Subject},
     credential::RunnerToken,
-    http::{Request, Response},
-    store::runner::{HEARTBEAT, Heartbeat},
+    http::{CredentialSource as _, Request, Response},
+    store::runner::{HEARTBEAT, Heartbeat, ReceivedHeartbeat},
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,13 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         return Err(Refusal::RunnerStatusMalformed.into());
     }
     let received_at = app.context.clock.now();
-    match app.context.store.record_heartbeat(&token, &status, &version, received_at).await? {
+    let heartbeat = ReceivedHeartbeat {
+        status: &status,
+        version: &version,
+        from: request.address(),
+        at: received_at,
+    };
+    match app.context.store.record_heartbeat(&token, &heartbeat).await? {
         Heartbeat::Recorded { on_behalf_of } => {
             app.context
                 .config

@@ -30,10 +30,12 @@ pub mod signin;
 pub mod token;
 pub mod users;
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use postern::{App, runtime::ingress};
 use serde_json::Value;
+
+type Served<'a> = Pin<Box<dyn Future<Output = Value> + Send + 'a>>;
 
 macro_rules! functions {
     (http: $($http:ident)*; events: $($events:ident)*) => {
@@ -43,8 +45,14 @@ macro_rules! functions {
         /// Invokes the function called `name` in this process: its response, or the message of the
         /// error that it ended with. `None` if there is no such function.
         pub async fn invoke(app: Arc<App>, name: &str, event: Value) -> Option<Result<Value, String>> {
+            // On the heap: the futures of all functions together do not fit on a thread's stack.
             match name {
-                $(stringify!($http) => Some(Ok(ingress::serve(&app, event, $http::handle).await)),)*
+                $(stringify!($http) => {
+                    fn serve(app: &App, event: Value) -> Served<'_> {
+                        Box::pin(ingress::serve(app, event, $http::handle))
+                    }
+                    Some(Ok(serve(&app, event).await))
+                })*
                 $(stringify!($events) => Some($events::handle(&app, event).await.map_err(|error| error.to_string())),)*
                 _ => None,
             }

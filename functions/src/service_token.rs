@@ -6,8 +6,9 @@ use postern::{
     authn::misplaced,
     core::{credential_header, secret::Secret, subject::Subject},
     credential::ServiceKey,
-    http::{Request, Response},
-    store::service_account::ServiceRecord,
+    grant::last_use,
+    http::{CredentialSource as _, Request, Response},
+    store::{last_use::SecretTag, service_account::ServiceRecord},
     token::issue,
 };
 use serde::Serialize;
@@ -23,7 +24,8 @@ pub(crate) struct ServiceTokenResponse {
     expires_in: i64,
 }
 
-/// Handles the route: checks the format of the key without I/O, then makes one consistent read.
+/// Handles the route: checks the format of the key without I/O, then makes one consistent read,
+/// once an hour with that of its last use.
 ///
 /// # Errors
 /// A 401 if the key is missing or invalid.
@@ -34,14 +36,16 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             ServiceKey::parse(brand, presented)
         })?;
     let now = app.context.clock.now();
-    let service: Option<ServiceRecord> = app.context.store.record(&key.id, now).await?;
-    let service = service
-        .filter(|service| service.credential.digest.matches(&key.digest))
+    let secret = SecretTag::from(&key.digest);
+    let found = app.context.store.record_and_use::<ServiceRecord>(&key.id, &secret, now).await?;
+    let (service, unrecorded) = found
+        .filter(|(service, _)| service.credential.digest.matches(&key.digest))
         .ok_or(Refusal::ServiceKeyWrong)?;
     app.context
         .config
         .allowed_users
         .check(&Subject::Service(service.meta.id), service.on_behalf_of.as_ref())?;
+    last_use::record(&app.context, unrecorded, request.address()).await;
     let (access_token, lifetime) = issue::service_token(&app.context, &service, now)?;
     let answer = ServiceTokenResponse { access_token, expires_in: lifetime.as_secs() };
     Ok(Response::ok(&answer)?.with_pragma_no_cache())

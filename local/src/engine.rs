@@ -141,7 +141,12 @@ impl Engine {
 
 /// Returns the names of the tables: locally, the logical ids of the template.
 pub fn tables() -> Tables {
-    Tables { keys: "Keys".into(), families: "Families".into(), nonces: "Nonces".into() }
+    Tables {
+        keys: "Keys".into(),
+        families: "Families".into(),
+        nonces: "Nonces".into(),
+        uses: "Uses".into(),
+    }
 }
 
 fn create(database: &Database, table: &Table) -> Result<(), Error> {

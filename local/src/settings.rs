@@ -89,6 +89,7 @@ pub(crate) fn parse(source: &ConfigSource, toml: &str) -> Result<Config, Error> 
         ("KEYS_TABLE", "-"),
         ("FAMILIES_TABLE", "-"),
         ("NONCES_TABLE", "-"),
+        ("USES_TABLE", "-"),
     ];
     let variables = given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
     Ok(Config::from_file(&variables, toml, &source.to_string())?)
@@ -111,6 +112,7 @@ pub fn load(
     variables.insert("POSTERN_KEYS_TABLE".into(), tables.keys);
     variables.insert("POSTERN_FAMILIES_TABLE".into(), tables.families);
     variables.insert("POSTERN_NONCES_TABLE".into(), tables.nonces);
+    variables.insert("POSTERN_USES_TABLE".into(), tables.uses);
     variables.entry("POSTERN_LOG".into()).or_insert(level.to_string());
     let has_public_url = variables.contains_key("POSTERN_ISSUER");
     let issuer = shown.issuer.get_or_insert_with(|| url.to_owned()).clone();

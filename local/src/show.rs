@@ -234,7 +234,7 @@ pub(crate) fn print_store(engine: &Engine) {
         engine.access_key.expose()
     );
     output::line!(
-        "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces\n"
+        "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces POSTERN_USES_TABLE=Uses\n"
     );
     output::line!("Press Ctrl-C to stop.");
 }
@@ -289,6 +289,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
         ("KEYS_TABLE", "-"),
         ("FAMILIES_TABLE", "-"),
         ("NONCES_TABLE", "-"),
+        ("USES_TABLE", "-"),
     ];
     let mut variables: BTreeMap<_, _> =
         given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();

@@ -19,7 +19,7 @@ pub struct Context {
     pub config: Config,
     /// The keys that this function can use.
     pub keyring: Keyring,
-    /// The three tables.
+    /// The four tables.
     pub store: Store,
     /// The only source of time.
     pub clock: Clock,

@@ -393,9 +393,9 @@ async fn an_assertion_that_is_refused_is_not_spent() {
     exchange(&world, &other.assertion(&world, &id, claims.clone())).await.expect(401);
     let late = json!({"jti": "mine", "exp": world.now().as_second() + 3600});
     exchange(&world, &key.assertion(&world, &id, late)).await.expect(401);
-    assert_eq!(world.wire.names(), ["GetItem"]);
+    assert_eq!(world.wire.names(), ["BatchGetItem"]);
     exchange(&world, &key.assertion(&world, &id, claims)).await.expect(200);
-    assert_eq!(world.wire.names(), ["GetItem", "PutItem"]);
+    assert_eq!(world.wire.names(), ["BatchGetItem", "PutItem", "UpdateItem"]);
 }
 
 #[tokio::test]
@@ -403,6 +403,7 @@ async fn a_failure_of_ours_is_a_503_and_never_a_401() {
     let world = World::new().await;
     let key = key();
     let id = agent(&world, &key).await;
+    exchange(&world, &key.assertion(&world, &id, json!({}))).await.expect(200);
     for operation in ["GetItem", "PutItem"] {
         for fault in [StoreFault::Unreachable, StoreFault::Throttled, StoreFault::ServerError] {
             world.wire.inject_into(operation, fault);

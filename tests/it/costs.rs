@@ -98,9 +98,9 @@ async fn an_access_token_costs_one_round_trip_of_consistent_reads() {
 async fn a_runner_token_costs_one_consistent_read() {
     let world = World::new().await;
     let (_, token) = world.runner().await;
-    let ops =
-        cost(&world, world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", &token), 200)
-            .await;
+    let whoami = || world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", &token);
+    whoami().send().await.expect(200);
+    let ops = cost(&world, whoami(), 200).await;
     assert_names(&ops, &["GetItem"]);
     assert_eq!(ops[0].body["ConsistentRead"], true);
 }
@@ -114,6 +114,7 @@ async fn sessions_service_tokens_and_signatures_cost_what_the_page_says() {
     let ops = cost(&world, whoami().header("X-Postern-Session", &session), 200).await;
     assert_names(&ops, &["BatchGetItem"]);
     let (_, key) = world.service(&["read"]).await;
+    world.service_token(&key).await;
     let ops = cost(
         &world,
         world.call("POST", "/v1/auth/service-token").header("X-Service-Key", &key),
@@ -126,6 +127,7 @@ async fn sessions_service_tokens_and_signatures_cost_what_the_page_says() {
     assert_names(&ops, &["GetItem"]);
     assert_eq!(ops[0].body["ConsistentRead"], true);
     let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
+    whoami().bearer(&cli).send().await.expect(200);
     let ops = cost(&world, whoami().bearer(&cli), 200).await;
     assert_names(&ops, &["GetItem", "GetItem"]);
     assert!(ops.iter().all(|op| op.body["ConsistentRead"] == true));
@@ -143,6 +145,7 @@ async fn an_exchange_costs_one_read_and_a_refresh_token_one_more_write() {
         ("client_id", agent.id.as_str()),
         ("client_secret", &agent.secret),
     ];
+    world.exchange(&agent).await;
     let ops = cost(&world, world.call("POST", "/v1/auth/token").form(&form), 200).await;
     assert_names(&ops, &["GetItem"]);
     assert_eq!(ops[0].body["ConsistentRead"], true);
@@ -176,6 +179,7 @@ async fn an_exchange_of_a_key_costs_the_key_and_its_token_one_round_trip() {
             ("subject_token", secret.as_str()),
         ];
         let call = || world.call("POST", "/v1/auth/token").form(&form);
+        call().send().await.expect(200);
         assert_names(&cost(&world, call(), 200).await, &["GetItem"].repeat(reads));
         let access = call().send().await.expect(200).member("access_token");
         let ops = cost(&world, world.call("GET", "/v1/auth/whoami").bearer(&access), 200).await;
@@ -204,6 +208,7 @@ async fn a_client_assertion_costs_one_more_write() {
     let token = |assertion: &str, more: &[(&str, &str)]| form("/v1/auth/token", assertion, more);
     let jwt = assertion();
     let exchange = [("grant_type", "client_credentials")];
+    token(&assertion(), &exchange).send().await.expect(200);
     let ops = cost(&world, token(&jwt, &exchange), 200).await;
     assert_names(&ops, &["GetItem", "PutItem"]);
     assert_eq!(ops[0].body["ConsistentRead"], true);
@@ -221,6 +226,48 @@ async fn a_client_assertion_costs_one_more_write() {
     let asked = [("token", "x")];
     let ops = cost(&world, form("/v1/auth/introspect", &assertion(), &asked), 200).await;
     assert_names(&ops, &["GetItem", "PutItem"]);
+}
+
+/// After the first request of an hour, the costs are those of the other tests.
+#[tokio::test]
+async fn the_first_use_of_a_secret_in_an_hour_costs_its_item_and_one_write() {
+    use postern::core::principal::Role;
+    let world = World::new().await;
+    let session = world.sign_in("ada", Role::User).await;
+    let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
+    let (_, runner) = world.runner().await;
+    let (_, service) = world.service(&["read"]).await;
+    let agent = world.agent(&["read"]).await;
+    let tokens = world.exchange(&agent).await;
+    world.advance_s(3600);
+    let client = [("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+    let form = |more: &[(&str, &str)]| {
+        world.call("POST", "/v1/auth/token").form(&[&client[..], more].concat())
+    };
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", &tokens.refresh)];
+    let whoami = || world.call("GET", "/v1/auth/whoami");
+    let service_token = world.call("POST", "/v1/auth/service-token");
+    for (call, names) in [
+        (whoami().key(&world.api_key), &["BatchGetItem", "UpdateItem"][..]),
+        (whoami().bearer(&cli), &["BatchGetItem", "GetItem", "UpdateItem"]),
+        (whoami().header("X-Runner-Token", &runner), &["BatchGetItem", "UpdateItem"]),
+        (service_token.header("X-Service-Key", &service), &["BatchGetItem", "UpdateItem"]),
+        (form(&refresh), &["BatchGetItem", "UpdateItem", "UpdateItem"]),
+        (form(&[("grant_type", "client_credentials")]), &["GetItem"]),
+    ] {
+        let ops = cost(&world, call, 200).await;
+        assert_names(&ops, names);
+        for read in ops.iter().filter(|op| op.name == "BatchGetItem") {
+            let tables = &read.body["RequestItems"];
+            let consistent = |table: &str| tables[table]["ConsistentRead"].clone();
+            assert_eq!((consistent("Keys"), consistent("Uses")), (json!(true), json!(false)));
+        }
+    }
+    // The authorizer and another environment: the item shows that there is nothing to write.
+    let event = tests::authorizer_event("/x", json!({"x-api-key": world.api_key}));
+    let other = world.another_environment();
+    functions::authorizer::handle(&other.app, event).await.unwrap();
+    assert_eq!(other.wire.names(), ["BatchGetItem"]);
 }
 
 #[tokio::test]

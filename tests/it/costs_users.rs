@@ -160,6 +160,7 @@ async fn an_owner_is_one_more_write_and_a_lesser_caller_one_more_read() {
 
     let (_, lesser) = world.create_key(&["keys:manage", "read"]).await;
     let (id, _) = world.create_key(&["read"]).await;
+    world.use_key(&lesser).await;
     let delete = world.call("DELETE", &format!("/v1/keys/{id}")).key(&lesser);
     assert_eq!(cost(&world, delete, 204).await, ["GetItem", "GetItem", "DeleteItem"]);
     let agent = world.agent(&["read"]).await;

@@ -550,6 +550,7 @@ async fn a_token_costs_one_round_trip_and_its_exchange_three_more_reads() {
     ];
     let call = || world.call("POST", "/v1/auth/token").form(&form);
     let names = |ops: &[tests::Op]| ops.iter().map(|op| op.name.clone()).collect::<Vec<_>>();
+    call().send().await.expect(200);
     let ops = cost(&world, call(), 200).await;
     assert_eq!(names(&ops), ["GetItem", "BatchGetItem", "GetItem", "GetItem"]);
     let access = call().send().await.expect(200).member("access_token");
@@ -564,6 +565,7 @@ async fn a_token_costs_one_round_trip_and_its_exchange_three_more_reads() {
     }
     // Whoever has no consent costs no read of the user, and whoever is no client none at all.
     let stranger = world.agent(&["data:read"]).await;
+    world.exchange(&stranger).await;
     world.wire.take();
     act(&world, &stranger, &it.subject, &[]).await.expect_error(400, "consent_required");
     assert_eq!(world.wire.names(), ["GetItem", "BatchGetItem", "GetItem"]);

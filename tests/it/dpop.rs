@@ -681,6 +681,7 @@ async fn a_proof_costs_one_write() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let key = ProofKey::generate();
+    world.exchange(&agent).await;
     world.wire.take();
     let tokens = bound_tokens(&world, &agent, &key).await;
     assert_eq!(world.wire.names(), ["GetItem", "PutItem", "PutItem"]);

@@ -43,6 +43,7 @@ impl Bed {
             ("KEYS_TABLE", "Keys"),
             ("FAMILIES_TABLE", "Families"),
             ("NONCES_TABLE", "Nonces"),
+            ("USES_TABLE", "Uses"),
             ("SECRET_FILE", file.to_str().unwrap()),
         ];
         let variables: BTreeMap<_, _> =

@@ -50,6 +50,7 @@ mod key_file;
 mod key_rotation;
 mod key_rotation_model;
 mod keys;
+mod last_use;
 mod leaks;
 mod leaks_github;
 mod lines;

@@ -237,6 +237,7 @@ async fn a_store_that_never_responds_costs_no_more_than_the_timeout() {
         attempt: Duration::from_secs(2),
         operation: Duration::from_millis(2500),
         attempts: 2,
+        ..Timeouts::default()
     };
     let fixture = fixture(Setup { timeouts, ..Setup::default() }).await;
     fixture.world.wire.inject(StoreFault::Timeout);

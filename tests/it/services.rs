@@ -43,6 +43,7 @@ async fn a_service_is_created_listed_and_deleted_and_its_key_is_shown_once() {
 async fn a_service_key_is_exchanged_for_a_five_minute_token() {
     let world = World::new().await;
     let (id, key) = world.service(&["runs:read"]).await;
+    world.service_token(&key).await;
     world.wire.take();
     let answer = world
         .call("POST", "/v1/auth/service-token")

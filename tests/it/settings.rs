@@ -45,9 +45,13 @@ fn the_repository_file_equals_the_defaults() {
 
 #[test]
 fn a_missing_setting_is_named() {
-    for name in
-        ["POSTERN_ISSUER", "POSTERN_KEYS_TABLE", "POSTERN_FAMILIES_TABLE", "POSTERN_NONCES_TABLE"]
-    {
+    for name in [
+        "POSTERN_ISSUER",
+        "POSTERN_KEYS_TABLE",
+        "POSTERN_FAMILIES_TABLE",
+        "POSTERN_NONCES_TABLE",
+        "POSTERN_USES_TABLE",
+    ] {
         assert_stops(&[(name, None)], "", &format!("{name} must be set"));
         assert_stops(&[(name, Some(""))], "", &format!("{name} must be set"));
     }

@@ -149,7 +149,7 @@ async fn only_the_listed_routes_are_public() {
 #[test]
 fn the_tables_match_what_the_store_expects() {
     let tables = engine::tables();
-    let expected = BTreeSet::from([tables.keys, tables.families, tables.nonces]);
+    let expected = BTreeSet::from([tables.keys, tables.families, tables.nonces, tables.uses]);
     let template = template();
     assert_eq!(
         template.tables.iter().map(|table| table.logical_id.clone()).collect::<BTreeSet<_>>(),
@@ -261,6 +261,39 @@ fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
         rows("discovery"),
         ["| `discovery` | `secretsmanager:GetSecretValue` | PublicKeys |  |"]
     );
+}
+
+/// Whoever takes over the authorizer can change no credential.
+#[test]
+fn the_authorizer_writes_only_sessions_nonces_and_last_uses() {
+    let made = local::permissions::markdown(&template()).unwrap();
+    let written: Vec<_> = made
+        .lines()
+        .filter(|row| row.starts_with("| `authorizer` |"))
+        .filter(|row| ["Put", "Update", "Delete"].iter().any(|action| row.contains(action)))
+        .collect();
+    assert_eq!(
+        written,
+        [
+            "| `authorizer` | `dynamodb:DeleteItem` | Families | `ses_*` |",
+            "| `authorizer` | `dynamodb:PutItem` | Nonces | `non_*` |",
+            "| `authorizer` | `dynamodb:UpdateItem` | Families | `ses_*` |",
+            "| `authorizer` | `dynamodb:UpdateItem` | Uses | `cli_*` `key_*` `run_*` |",
+        ]
+    );
+}
+
+/// Nobody reads a key and writes its uses without needing both; nobody deletes a use.
+#[test]
+fn only_functions_that_authenticate_a_credential_record_its_uses() {
+    let made = local::permissions::markdown(&template()).unwrap();
+    for row in made.lines().filter(|row| row.contains("| Uses |")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let reads = format!("| {} | `dynamodb:GetItem` | Keys |", cells[1]);
+        let of_keys = made.lines().find(|row| row.starts_with(&reads)).unwrap();
+        assert!(cells[4].split(' ').all(|kind| of_keys.contains(kind)), "{row}");
+        assert!(["`dynamodb:BatchGetItem`", "`dynamodb:UpdateItem`"].contains(&cells[2]), "{row}");
+    }
 }
 
 /// The condition of a policy covers every record that the function could otherwise write.

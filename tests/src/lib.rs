@@ -46,6 +46,7 @@ pub fn variables(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
         ("POSTERN_KEYS_TABLE", "k"),
         ("POSTERN_FAMILIES_TABLE", "f"),
         ("POSTERN_NONCES_TABLE", "n"),
+        ("POSTERN_USES_TABLE", "u"),
     ];
     let all = needed.iter().chain(changes);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

@@ -57,6 +57,7 @@ struct State {
     always: Option<StoreFault>,
     of_operation: Option<(&'static str, StoreFault)>,
     next: VecDeque<Option<StoreFault>>,
+    rejected: usize,
 }
 
 /// The connection of one world.
@@ -86,6 +87,11 @@ impl Wire {
     /// Returns the names of the calls since the last time, and forgets them.
     pub fn names(&self) -> Vec<String> {
         self.take().into_iter().map(|op| op.name).collect()
+    }
+
+    /// Returns how many calls the store has rejected, such as writes whose condition was not met.
+    pub fn rejected(&self) -> usize {
+        self.0.lock().unwrap().rejected
     }
 
     /// Injects a fault into every call, until [`Wire::clear_faults`].
@@ -163,7 +169,16 @@ impl HttpConnector for FaultInjectingConnector {
             HttpConnectorFuture::ready(Ok(answer(status, body)))
         };
         match self.wire.next_fault(&request) {
-            None => self.inner.call(request),
+            None => {
+                let (wire, under_way) = (self.wire.clone(), self.inner.call(request));
+                HttpConnectorFuture::new(async move {
+                    let response = under_way.await?;
+                    if response.status().as_u16() == 400 {
+                        wire.0.lock().unwrap().rejected += 1;
+                    }
+                    Ok(response)
+                })
+            }
             Some(StoreFault::Unreachable) => {
                 HttpConnectorFuture::ready(Err(ConnectorError::io("connection refused".into())))
             }

@@ -148,6 +148,8 @@ impl World {
             now_ms,
         };
         (world.org_id, world.api_key) = world.organization("Acme").await;
+        // Its use is recorded, so that later requests in this hour cost what they usually do.
+        world.get("/v1/auth/whoami").send().await;
         world.wire.take();
         world
     }
@@ -290,6 +292,11 @@ impl World {
             .await
             .expect(201);
         (answer.member("id"), answer.member("key"))
+    }
+
+    /// Uses an API key.
+    pub async fn use_key(&self, key: &str) {
+        self.call("GET", "/v1/auth/whoami").key(key).send().await.expect(200);
     }
 
     /// Creates an agent with `scopes`.
@@ -456,6 +463,7 @@ fn try_config(setup: &Setup) -> Result<Config, Fault> {
         ("POSTERN_KEYS_TABLE", &tables.keys),
         ("POSTERN_FAMILIES_TABLE", &tables.families),
         ("POSTERN_NONCES_TABLE", &tables.nonces),
+        ("POSTERN_USES_TABLE", &tables.uses),
     ]);
     variables
         .extend(setup.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));

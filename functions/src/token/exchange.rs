@@ -103,7 +103,9 @@ struct Exchange<'a> {
 impl Exchange<'_> {
     async fn key(self, client: &PresentedClient) -> Result<Tokens, Error> {
         let App { context, providers, .. } = self.app;
-        let key = subject_token::authenticate(context, providers, self.token, client).await?;
+        let address = self.presenter.address;
+        let key = subject_token::authenticate(context, providers, self.token, client, address);
+        let key = key.await?;
         let request = KeyExchangeRequest {
             scopes: self.scopes,
             audience: self.audience.unwrap_or(ConfiguredAudience::Issuer),

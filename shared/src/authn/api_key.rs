@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Map;
 
 use super::{
-    Outcome, Provider, into_outcome,
+    Outcome, Provider, SecretHolder, into_outcome, presented_record,
     signature::{self, Signature},
 };
 use crate::{
@@ -33,8 +33,9 @@ use crate::{
     token::Claims,
 };
 
-/// Verifies the checksum without I/O, then reads the record consistently. A CLI token needs another
-/// read, of its user, and a signed request one write, of its nonce.
+/// Verifies the checksum without I/O, then reads the record consistently, once an hour with its
+/// last use. A CLI token needs another read, of its user, and a signed request one write, of its
+/// nonce.
 #[derive(Debug)]
 pub(super) struct ApiKeyProvider;
 
@@ -108,7 +109,8 @@ async fn authenticate_key<R: KeyRecord>(
         .ok_or(Refusal::CredentialMalformed)?;
     let now = context.clock.now();
     let signature = Signature::from_headers(context, source, now)?;
-    let record = context.store.record::<R>(&key.id, now).await?.ok_or(Refusal::ApiKeyUnknown)?;
+    let found = presented_record::read::<R>(context, source, &key.id, &key.digest, now).await?;
+    let (record, unrecorded) = found.ok_or(Refusal::ApiKeyUnknown)?;
     let is_presented = |stored: &Digest| stored.matches(&key.digest);
     let secret = record.accepted_secret(is_presented, now).ok_or(Refusal::ApiKeyWrong)?;
     let owner = match record.owner() {
@@ -126,11 +128,8 @@ async fn authenticate_key<R: KeyRecord>(
     )
     .await?;
     let principal = record.into_principal(&context.config, secret, owner);
-    Ok(if signature.is_some() {
-        Outcome::AuthenticatedWithSignature(principal)
-    } else {
-        Outcome::Authenticated(principal)
-    })
+    let is_signed = signature.is_some();
+    Ok(Outcome::AuthenticatedBySecret(SecretHolder { principal, is_signed, unrecorded }))
 }
 
 /// Returns the owner of a key, of whom `member` is stored; `None` for a key that has none.

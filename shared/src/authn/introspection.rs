@@ -175,7 +175,7 @@ async fn of_other(
         return Err(Refusal::CredentialMalformed.into());
     }
     let source = IntrospectedToken::new(context, text, audience);
-    let principal = providers.identify(context, &source).await?;
+    let (principal, _) = providers.identify(context, &source).await?;
     let claims = claims(context, text)?;
     let is_bound = claims.get("cnf").is_some_and(|cnf| !cnf.is_null());
     let token_type = if is_bound { TokenUse::Dpop } else { source.token_type() };

@@ -18,6 +18,7 @@ pub mod misplaced;
 mod oidc;
 pub mod operator;
 mod origin;
+mod presented_record;
 mod runner;
 mod service_token;
 mod session;
@@ -41,8 +42,10 @@ use crate::{
         principal::Principal,
     },
     crypto::{jwt as jwt_format, secrets::Secrets},
+    grant::last_use,
     http::CredentialSource,
     identity_provider::IdentityProviders,
+    store::last_use::UnrecordedUse,
     telemetry,
 };
 
@@ -53,10 +56,21 @@ pub enum Outcome {
     NotPresented,
     /// The credential is valid.
     Authenticated(Principal),
-    /// The credential is valid, and the request was signed with it.
-    AuthenticatedWithSignature(Principal),
+    /// The secret of a credential is valid.
+    AuthenticatedBySecret(SecretHolder),
     /// The presented credential is invalid, so the chain ends.
     Refused(Refusal),
+}
+
+/// A caller who presented the secret of a credential.
+#[derive(Debug)]
+pub struct SecretHolder {
+    /// The caller.
+    pub principal: Principal,
+    /// Whether the request was signed with the secret.
+    pub is_signed: bool,
+    /// The use of the secret, unless it is recorded for this hour.
+    pub unrecorded: Option<UnrecordedUse>,
 }
 
 impl From<Result<Principal, Refusal>> for Outcome {
@@ -207,15 +221,19 @@ impl ProviderChain {
         context: &Context,
         source: &dyn CredentialSource,
     ) -> Result<Principal, Error> {
-        check_allowed_users(context, self.identify(context, source).await?)
+        let (principal, unrecorded) = self.identify(context, source).await?;
+        let principal = check_allowed_users(context, principal)?;
+        last_use::record(context, unrecorded, source.address()).await;
+        Ok(principal)
     }
 
-    /// Returns whose credential is presented. Whether they are allowed is not checked.
+    /// Returns whose credential is presented, and the use of its secret if that is to be recorded.
+    /// Whether they are allowed is not checked.
     async fn identify(
         &self,
         context: &Context,
         source: &dyn CredentialSource,
-    ) -> Result<Principal, Error> {
+    ) -> Result<(Principal, Option<UnrecordedUse>), Error> {
         let known = |token: &str| {
             self.providers.iter().any(|provider| provider.knows_bearer(context, token))
         };
@@ -238,9 +256,18 @@ impl ProviderChain {
                 Outcome::NotPresented => {}
                 Outcome::Authenticated(principal) => {
                     signature::reject_unverified(source)?;
-                    return Ok(principal);
+                    return Ok((principal, None));
                 }
-                Outcome::AuthenticatedWithSignature(principal) => return Ok(principal),
+                Outcome::AuthenticatedBySecret(SecretHolder {
+                    principal,
+                    is_signed,
+                    unrecorded,
+                }) => {
+                    if !is_signed {
+                        signature::reject_unverified(source)?;
+                    }
+                    return Ok((principal, unrecorded));
+                }
                 Outcome::Refused(refusal) => return Err(self.refuse(context, source, refusal)),
             }
         }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::Map;
 
-use super::{Outcome, Provider};
+use super::{Outcome, Provider, SecretHolder, presented_record};
 use crate::{
     context::Context,
     core::{
@@ -18,7 +18,8 @@ use crate::{
     store::runner::RunnerRecord,
 };
 
-/// Verifies the checksum without I/O, then makes one consistent read. A runner has no scopes; it
+/// Verifies the checksum without I/O, then makes one consistent read, once an hour with
+/// that of its last use. A runner has no scopes; it
 /// can only send heartbeats and be identified.
 #[derive(Debug)]
 pub(super) struct RunnerProvider;
@@ -48,29 +49,42 @@ impl Provider for RunnerProvider {
             return Ok(Refusal::CredentialMalformed.into());
         };
 
-        Ok(match context.store.record::<RunnerRecord>(&token.id, context.clock.now()).await? {
-            Some(record) if record.secret.digest.matches(&token.digest) => {
-                Outcome::Authenticated(Principal {
-                    user_id: Subject::Runner(record.meta.id),
-                    kind: PrincipalKind::Runner,
-                    org_id: Some(record.meta.org_id),
-                    credential_id: CredentialId::Runner(record.meta.id),
-                    scopes: Scopes::default(),
-                    resources: ResourceLimits::default(),
-                    on_behalf_of: record.on_behalf_of,
-                    actor: None,
-                    metadata: Map::from_iter([("name".into(), record.name.into())]),
-                    expires_at: record.expires_at,
-                    client_id: None,
-                    inherited: InheritedLimits {
-                        expires_at: record.expires_at,
-                        require_signature: false,
-                        epoch: None,
-                        scope_limit: record.meta.scope_limit,
-                    },
+        let now = context.clock.now();
+        let found =
+            presented_record::read::<RunnerRecord>(context, source, &token.id, &token.digest, now)
+                .await?;
+        Ok(match found {
+            Some((record, unrecorded)) if record.secret.digest.matches(&token.digest) => {
+                let principal = principal(record);
+                Outcome::AuthenticatedBySecret(SecretHolder {
+                    principal,
+                    is_signed: false,
+                    unrecorded,
                 })
             }
             _ => Refusal::RunnerTokenWrong.into(),
         })
+    }
+}
+
+fn principal(record: RunnerRecord) -> Principal {
+    Principal {
+        user_id: Subject::Runner(record.meta.id),
+        kind: PrincipalKind::Runner,
+        org_id: Some(record.meta.org_id),
+        credential_id: CredentialId::Runner(record.meta.id),
+        scopes: Scopes::default(),
+        resources: ResourceLimits::default(),
+        on_behalf_of: record.on_behalf_of,
+        actor: None,
+        metadata: Map::from_iter([("name".into(), record.name.into())]),
+        expires_at: record.expires_at,
+        client_id: None,
+        inherited: InheritedLimits {
+            expires_at: record.expires_at,
+            require_signature: false,
+            epoch: None,
+            scope_limit: record.meta.scope_limit,
+        },
     }
 }

@@ -1,7 +1,7 @@
 //! The subject token of a token exchange (RFC 8693 §2.1), if it is an API key, a CLI token or the
 //! access token of a user. It is authenticated as on every route, but presents no signature.
 
-use super::{Outcome, ProviderChain, access_token};
+use super::{Outcome, ProviderChain, SecretHolder, access_token};
 use crate::{
     context::Context,
     core::{
@@ -24,8 +24,8 @@ pub fn is_access_token(subject_token: &Secret) -> bool {
     jwt::looks_like_jwt(subject_token.expose())
 }
 
-/// Authenticates a key that is to be exchanged. The client is nobody else: the key itself, if it is
-/// named.
+/// Authenticates a key that a caller at `address` exchanges. The client is nobody else: the key
+/// itself, if it is named.
 ///
 /// # Errors
 /// `invalid_request`, [`Refusal::UserDisabled`], [`Refusal::UserForbidden`]; a fault.
@@ -34,6 +34,7 @@ pub async fn authenticate(
     providers: &ProviderChain,
     subject_token: &Secret,
     client: &PresentedClient,
+    address: &str,
 ) -> Result<PresentedKey, Error> {
     let brand = &context.config.brand;
     let text = subject_token.expose();
@@ -50,7 +51,7 @@ pub async fn authenticate(
     if !is_itself {
         return Err(Refusal::ExchangeClientNotAllowed.into());
     }
-    let source = SubjectToken(format!("Bearer {text}"));
+    let source = SubjectToken { authorization: format!("Bearer {text}"), address };
     let principal = providers.authenticate(context, &source).await.map_err(refused)?;
     if KeyId::of(&principal.credential_id) == Some(id) {
         Ok(PresentedKey { id, digest, principal })
@@ -116,7 +117,8 @@ fn verify_user_token(
 async fn identify(context: &Context, claims: Claims) -> Result<Principal, Error> {
     let now = context.clock.now();
     match access_token::identify(context, claims, now).await? {
-        Outcome::Authenticated(caller) | Outcome::AuthenticatedWithSignature(caller) => {
+        Outcome::Authenticated(caller)
+        | Outcome::AuthenticatedBySecret(SecretHolder { principal: caller, .. }) => {
             let users = &context.config.allowed_users;
             users.check(&caller.user_id, caller.on_behalf_of.as_ref())?;
             Ok(caller)
@@ -134,11 +136,14 @@ fn refused(error: Error) -> Error {
 }
 
 /// A key as a bearer token, which is how every API accepts it.
-struct SubjectToken(String);
+struct SubjectToken<'a> {
+    authorization: String,
+    address: &'a str,
+}
 
-impl CredentialSource for SubjectToken {
+impl CredentialSource for SubjectToken<'_> {
     fn header(&self, name: &str) -> Option<&str> {
-        (name == AUTHORIZATION).then_some(self.0.as_str())
+        (name == AUTHORIZATION).then_some(self.authorization.as_str())
     }
 
     fn method(&self) -> &str {
@@ -151,5 +156,9 @@ impl CredentialSource for SubjectToken {
 
     fn body_digest(&self) -> Option<Digest> {
         None
+    }
+
+    fn address(&self) -> Option<&str> {
+        Some(self.address).filter(|address| !address.is_empty())
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         is_mcp_server: api.is_some_and(|api| api.mcp),
         domain: read.text("/requestContext/domainName").map(str::to_owned),
         sent_path: None,
+        address: address(read).map(str::to_owned),
     };
     let request = match kind {
         AuthorizerEventKind::RestToken => token(read, app, request),
@@ -91,6 +92,12 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         }),
     };
     request.map(Ok)
+}
+
+/// Returns the address of the caller as the gateway saw it, which every event but TOKEN contains.
+fn address(event: Event<'_>) -> Option<&str> {
+    let of_rest = event.text("/requestContext/identity/sourceIp");
+    of_rest.or_else(|| event.text("/requestContext/http/sourceIp"))
 }
 
 /// Returns the resource that the API of this event is. Its id is in the ARN, and its domain name in

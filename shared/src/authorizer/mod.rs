@@ -70,6 +70,8 @@ struct AuthorizerRequest {
     domain: Option<String>,
     /// The path as the client sent it, decoded, if the event contains it.
     sent_path: Option<String>,
+    /// The address of the caller, if the event contains it.
+    address: Option<String>,
 }
 
 impl fmt::Debug for AuthorizerRequest {
@@ -437,6 +439,10 @@ impl CredentialSource for AuthorizerRequest {
         let bases = [of_api, of_machine, of_resource].into_iter().flatten();
         let bases = bases.filter_map(|base| RequestUri::parse(&base));
         bases.map(|base| base.with_path(path)).collect()
+    }
+
+    fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     fn audience(&self) -> RequiredAudience<'_> {

@@ -11,7 +11,7 @@ use crate::{
     telemetry::FUNCTION_NAME,
 };
 
-/// The names of the three tables.
+/// The names of the four tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// Organizations, users, keys and machines.
@@ -20,6 +20,8 @@ pub struct Tables {
     pub families: String,
     /// Everything that can be used only once or a limited number of times.
     pub nonces: String,
+    /// When and from where credentials were last used.
+    pub uses: String,
 }
 
 /// The source of the deployment's secret.
@@ -80,7 +82,7 @@ impl Default for Deployment {
 }
 
 /// The variables that a deployment can set, and the one of Lambda's that we read.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     FUNCTION_NAME,
     "POSTERN_AUTHORIZER_ANSWER",
     "POSTERN_CONFIG",
@@ -96,6 +98,7 @@ const KNOWN: [&str; 16] = [
     "POSTERN_SECRET_FILE",
     "POSTERN_SIGNING_SECRET_ARN",
     "POSTERN_STACK",
+    "POSTERN_USES_TABLE",
     "POSTERN_VERIFICATION_KEYS_ARN",
 ];
 /// Variables of the command `postern` and of the packages, which a terminal can have, too.
@@ -134,6 +137,7 @@ impl Deployment {
                 keys: required("POSTERN_KEYS_TABLE")?,
                 families: required("POSTERN_FAMILIES_TABLE")?,
                 nonces: required("POSTERN_NONCES_TABLE")?,
+                uses: required("POSTERN_USES_TABLE")?,
             },
             secret: match (given("POSTERN_SECRET_ARN"), given("POSTERN_SECRET_FILE")) {
                 (Some(_), Some(_)) => {

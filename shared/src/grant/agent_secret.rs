@@ -16,6 +16,7 @@ use super::{
     ClientCredentials, ClientProof, Tokens,
     client_assertion::{self, ClientAssertion},
     family::{self, NewFamily},
+    last_use,
     presenter::Presenter,
 };
 use crate::{
@@ -28,6 +29,7 @@ use crate::{
     },
     credential::{self, AgentSecret, PresentedKind, TokenPrefix},
     store::{
+        last_use::SecretTag,
         service_account::{AccountCredential as _, AgentCredential, AgentRecord},
         token_owner::TokenOwner,
     },
@@ -95,8 +97,8 @@ pub async fn exchange(
     Ok(tokens)
 }
 
-/// Returns the agent that `credentials` authenticate, for a caller at `address`: one read, and one
-/// write for an assertion.
+/// Returns the agent that `credentials` authenticate, for a caller at `address`: one round trip,
+/// and one write for an assertion. Records the use of its secret, once an hour.
 ///
 /// # Errors
 /// `invalid_client`, [`Refusal::UserForbidden`], or a fault.
@@ -107,13 +109,15 @@ pub async fn authenticate(
     now: Timestamp,
 ) -> Result<AgentRecord, Error> {
     let proof = parse(context, credentials)?;
-    let agent = context.store.record::<AgentRecord>(&credentials.id, now).await?;
-    let agent = agent.ok_or_else(|| proof.unknown_agent())?;
-    verify(context, &agent, &proof, address).await?;
+    let tag = proof.tag();
+    let found = Box::pin(context.store.record_and_use(&credentials.id, &tag, now)).await?;
+    let (agent, unrecorded): (AgentRecord, _) = found.ok_or_else(|| proof.unknown_agent())?;
+    Box::pin(verify(context, &agent, &proof, address)).await?;
     context
         .config
         .allowed_users
         .check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
+    last_use::record(context, unrecorded, Some(address)).await;
     Ok(agent)
 }
 
@@ -125,6 +129,14 @@ pub(super) enum AgentProof<'c> {
 }
 
 impl AgentProof<'_> {
+    /// Returns the tag of what the agent authenticates with.
+    pub(super) fn tag(&self) -> SecretTag {
+        match self {
+            Self::Secret(secret) => (&secret.digest).into(),
+            Self::Assertion(_) => SecretTag::of_keys(),
+        }
+    }
+
     /// Returns the refusal of a client that is not there, which is that of a wrong proof.
     pub(super) fn unknown_agent(&self) -> Refusal {
         match self {

@@ -16,6 +16,7 @@ pub mod family;
 pub mod federation;
 pub mod id_jag;
 pub mod key_exchange;
+pub mod last_use;
 pub mod leak_report;
 pub mod leaked;
 pub mod password;

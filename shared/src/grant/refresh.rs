@@ -17,14 +17,15 @@
 //!    made it. An agent that has got keys since must have authenticated in step 2.
 //! 5. Make the tokens. The successor is derived from the presented token and its MAC key: the
 //!    newest, or for a repeated token the one that the family names, so that it is the same as the
-//!    first time. Spend the proof of the caller's key, if there is one.
+//!    first time. Spend the proof of the caller's key, if there is one. Record the use of the secret
+//!    of an agent, once an hour.
 //! 6. Rotate the family with one conditional write. If another caller was first, the response
 //!    contains the family as it was at that moment, and step 3 decides again.
 
 use super::{
     Tokens, agent_secret,
     client::{self, IdentifiedClient},
-    family,
+    family, last_use,
     presenter::Presenter,
     scope_not_granted,
 };
@@ -41,6 +42,7 @@ use crate::{
     crypto::mac::MacKeyId,
     store::{
         family::FamilyRecord,
+        last_use::UnrecordedUse,
         rotation::{PresentedToken, Rotation, RotationRequest},
         service_account::AgentRecord,
     },
@@ -74,7 +76,8 @@ pub async fn refresh(
     let RefreshTokenRequest { client, presenter, .. } = *request;
     let presented = parse(context, request.token)?;
     telemetry::record_family(&presented.family);
-    let (family, agent) = read(context, &presented, client, presenter.address).await?;
+    let PresentedRecords { family, agent, unrecorded } =
+        read(context, &presented, client, presenter.address).await?;
     if let Some(family) = &family {
         require_authentication(context, family, client)?;
     }
@@ -110,6 +113,7 @@ pub async fn refresh(
     let tokens = tokens(context, &rotation, &family, audience, request.scopes)?;
     let tokens = tokens.with_refresh_token(successor_token);
     presenter.spend_proof(context).await?;
+    last_use::record(context, unrecorded, Some(presenter.address)).await;
 
     if is_current {
         match context.store.rotate_family(&rotation, lifetimes).await? {
@@ -136,37 +140,51 @@ fn parse(context: &Context, text: &Secret) -> Result<RefreshToken, Error> {
     })
 }
 
+/// What step 2 reads.
+#[derive(Default)]
+struct PresentedRecords {
+    family: Option<FamilyRecord>,
+    agent: Option<AgentRecord>,
+    /// The use of the agent's secret, if it is to be recorded.
+    unrecorded: Option<UnrecordedUse>,
+}
+
 /// Step 2.
 async fn read(
     context: &Context,
     presented: &RefreshToken,
     client: &IdentifiedClient,
     address: &str,
-) -> Result<(Option<FamilyRecord>, Option<AgentRecord>), Error> {
-    let family = &presented.family;
+) -> Result<PresentedRecords, Error> {
+    let (family, store) = (&presented.family, &context.store);
     match client {
         IdentifiedClient::Unidentified
         | IdentifiedClient::App(_)
-        | IdentifiedClient::Workload(_) => Ok((context.store.family(family).await?, None)),
+        | IdentifiedClient::Workload(_) => {
+            let family = store.family(family).await?;
+            Ok(PresentedRecords { family, ..PresentedRecords::default() })
+        }
         IdentifiedClient::Agent(id) => {
-            let (agent, family) = context.store.agent_and_family(id, family).await?;
-            let agent = agent.ok_or(Refusal::FamilyOwnerDeleted)?;
-            Ok((family, Some(agent)))
+            let (agent, family) = store.agent_and_family(id, family).await?;
+            let agent = Some(agent.ok_or(Refusal::FamilyOwnerDeleted)?);
+            Ok(PresentedRecords { family, agent, unrecorded: None })
         }
         IdentifiedClient::AgentWithProof(credentials) => {
             let proof = agent_secret::parse(context, credentials)?;
-            let (agent, family) = context.store.agent_and_family(&credentials.id, family).await?;
+            let (id, now) = (&credentials.id, context.clock.now());
+            let (agent, family, unrecorded) =
+                Box::pin(store.agent_family_and_use(id, family, &proof.tag(), now)).await?;
             let agent = agent.ok_or_else(|| proof.unknown_agent())?;
             agent_secret::verify(context, &agent, &proof, address).await?;
-            Ok((family, Some(agent)))
+            Ok(PresentedRecords { family, agent: Some(agent), unrecorded })
         }
         IdentifiedClient::AppWithAssertion(assertion) => {
-            let family = context.store.family(family).await?;
+            let family = store.family(family).await?;
             if family.as_ref().is_some_and(|family| family.client_id == assertion.client) {
                 let (id, assertion) = (&assertion.client, Some(assertion));
                 client::authenticate(context, id, assertion, true, address).await?;
             }
-            Ok((family, None))
+            Ok(PresentedRecords { family, ..PresentedRecords::default() })
         }
     }
 }

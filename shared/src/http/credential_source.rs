@@ -63,6 +63,11 @@ pub trait CredentialSource: Sync {
         Purpose::Use
     }
 
+    /// Returns the caller's network address, if it is known.
+    fn address(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns the message, if this is not a request.
     fn message(&self) -> Option<&Message> {
         None
@@ -131,6 +136,10 @@ impl CredentialSource for Request {
 
     fn body_digest(&self) -> Option<Digest> {
         Some(Digest::of(self.body()))
+    }
+
+    fn address(&self) -> Option<&str> {
+        Some(self.source_ip()).filter(|address| !address.is_empty())
     }
 
     fn uris(&self, config: &Config) -> Vec<RequestUri> {

@@ -153,6 +153,8 @@ pub async fn create(
         status: None,
         version: None,
         last_seen_at: None,
+        last_seen_from: None,
+        last_seen_with: None,
     };
     context.store.put_record(&record).await?;
     Ok(CreatedRunner { view: RunnerView::view(context, record), token: secret })

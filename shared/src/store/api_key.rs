@@ -11,6 +11,7 @@ use super::{
     conditional::{Conditional, conditional},
     item::{hex, milliseconds, text},
     key,
+    last_use::SecretTag,
 };
 use crate::{
     core::{
@@ -158,6 +159,14 @@ impl Record for ApiKeyRecord {
 
     fn meta(&self) -> &RecordMeta<ApiKey> {
         &self.meta
+    }
+
+    fn secret_tags(&self) -> Vec<SecretTag> {
+        [Some(&self.secret.digest), self.previous_digest.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(SecretTag::from)
+            .collect()
     }
 
     fn is_expired(&self, now: Timestamp) -> bool {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret,
-    conditional::AttributeEquals, item::text, key,
+    conditional::AttributeEquals, item::text, key, last_use::SecretTag,
 };
 use crate::core::{
     epoch::Epoch,
@@ -53,6 +53,10 @@ impl Record for CliTokenRecord {
 
     fn listing(&self) -> String {
         key::listing_of_user_in::<CliToken>(&self.meta.org_id, &self.on_behalf_of)
+    }
+
+    fn secret_tags(&self) -> Vec<SecretTag> {
+        vec![(&self.secret.digest).into()]
     }
 
     fn is_expired(&self, now: Timestamp) -> bool {

@@ -49,6 +49,9 @@ pub struct Timeouts {
     pub operation: Duration,
     /// The maximum number of attempts of a call, including the first.
     pub attempts: u32,
+    /// The timeout of recording the use of a secret, which has one attempt. Its caller waits for it
+    /// once an hour, and for nothing else that is not needed.
+    pub record_use: Duration,
 }
 
 impl Default for Timeouts {
@@ -57,6 +60,7 @@ impl Default for Timeouts {
             attempt: Duration::from_millis(1500),
             operation: OPERATION.unsigned_abs(),
             attempts: 3,
+            record_use: Duration::from_millis(250),
         }
     }
 }
@@ -107,6 +111,42 @@ pub(super) async fn connect(client: &Client) {
         Ok::<_, HttpError>(request)
     });
     drop(ping.send().await);
+}
+
+/// Returns the configuration of a call without which the request succeeds: it is given up after
+/// `timeout`, and a failure is not one of the request.
+pub(super) fn dispensable(timeout: Duration) -> Builder {
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(timeout)
+        .operation_timeout(timeout)
+        .build();
+    aws_sdk_dynamodb::Config::builder()
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::disabled())
+        .interceptor(Dispensable)
+}
+
+/// Marks such a call for [`Measured`].
+#[derive(Debug)]
+struct Dispensable;
+
+impl Storable for Dispensable {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for Dispensable {
+    fn name(&self) -> &'static str {
+        "dispensable"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        call: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        call.interceptor_state().store_put(Self);
+        Ok(())
+    }
 }
 
 /// Retries a write that conflicted with a transaction on the same item; the SDK does not.
@@ -202,7 +242,7 @@ impl Intercept for Measured {
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        call: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         // DynamoDB developer guide, "Error messages and codes": the codes of throttling.
         const THROTTLED: [&str; 3] = [
@@ -220,6 +260,7 @@ impl Intercept for Measured {
         // When a whole call times out, `read_after_execution` does not run.
         if let Some(Err(error)) = context.output_or_error()
             && error.is_timeout_error()
+            && call.load::<Dispensable>().is_none()
         {
             self.health.record_failure();
         }
@@ -232,12 +273,15 @@ impl Intercept for Measured {
         _: &RuntimeComponents,
         call: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let is_needed = call.load::<Dispensable>().is_none();
         match context.output_or_error() {
-            Some(Err(error)) if !error.as_operation_error().is_some_and(is_unmet) => {
-                self.health.record_failure();
-            }
-            Some(Ok(_) | Err(_)) => self.health.record_response(),
             None => {}
+            Some(Ok(_)) => self.health.record_response(),
+            Some(Err(error)) if error.as_operation_error().is_some_and(is_unmet) => {
+                self.health.record_response();
+            }
+            Some(Err(_)) if is_needed => self.health.record_failure(),
+            Some(Err(_)) => {}
         }
         if let Some(Began(began)) = call.load::<Began>() {
             telemetry::store_called(self.clock.now().as_millisecond() - began.as_millisecond());

@@ -24,6 +24,7 @@
 //! | `Nonces` | form of the portal that was sent | `frm_` and the SHA-256 of the form |
 //! | `Nonces` | counter of failures | `thr_`, the kind, the SHA-256 of the subject, and the
 //! window's end |
+//! | `Uses` | last uses of a credential's secrets | the credential's id |
 //!
 //! Ids are public. No secret, and no digest of one, is part of a key, because keys appear in
 //! metadata and audit trails.

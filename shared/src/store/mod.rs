@@ -1,4 +1,4 @@
-//! The store: three DynamoDB tables, a file per kind of record.
+//! The store: four DynamoDB tables, a file per kind of record.
 //!
 //! The embedded engine of the tests cannot show some faults of DynamoDB, so these rules hold
 //! throughout: a read that decides something says `ConsistentRead`; a record is looked up by id,
@@ -9,6 +9,7 @@
 
 pub mod api_key;
 pub mod authorization_code;
+mod batch;
 pub mod cli_token;
 mod client;
 mod conditional;
@@ -20,11 +21,13 @@ pub mod form;
 mod health;
 mod item;
 pub mod key;
+pub mod last_use;
 pub mod login;
 pub mod membership;
 pub mod nonce;
 pub mod organization;
 mod record;
+mod recorded_uses;
 pub mod redemption;
 pub mod rotation;
 pub mod runner;
@@ -46,6 +49,7 @@ pub use record::{
     Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, RecordUpdate, SecretReplacement,
     StoredSecret,
 };
+use recorded_uses::RecordedUses;
 
 use crate::{config::Tables, core::clock::Clock};
 
@@ -54,7 +58,9 @@ use crate::{config::Tables, core::clock::Clock};
 pub struct Store {
     client: Client,
     tables: Tables,
+    timeouts: Timeouts,
     health: StoreHealth,
+    uses: RecordedUses,
 }
 
 impl Store {
@@ -62,7 +68,7 @@ impl Store {
     pub fn new(sdk: &SdkConfig, tables: Tables, timeouts: Timeouts, clock: &Clock) -> Self {
         let health = StoreHealth::new(clock);
         let client = client::build(sdk, timeouts, clock, &health);
-        Self { client, tables, health }
+        Self { client, tables, timeouts, health, uses: RecordedUses::default() }
     }
 
     /// Returns what this process knows about the store from its calls so far.

@@ -12,6 +12,7 @@ use super::{
     conditional::{AttributeEquals, Conditional, conditional},
     item::{Item, from_item, hex, item_of, milliseconds, text},
     key,
+    last_use::SecretTag,
 };
 use crate::{
     core::{
@@ -65,6 +66,11 @@ pub trait Record: Serialize + DeserializeOwned {
     /// Returns the partition that lists it.
     fn listing(&self) -> String {
         key::listing::<Self::Kind>(&self.meta().org_id)
+    }
+    /// Returns the tags of what it authenticates with: first the current secret, then the one
+    /// before it, if it is stored.
+    fn secret_tags(&self) -> Vec<SecretTag> {
+        Vec::new()
     }
     /// Reports whether it has expired, although it may still be stored.
     fn is_expired(&self, _now: Timestamp) -> bool {

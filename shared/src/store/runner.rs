@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     HasSecret, Record, RecordMeta, Store, StoredSecret,
     conditional::{Conditional, conditional},
-    item::{from_item, hex, milliseconds, seconds, text},
+    item::{attribute, from_item, hex, milliseconds, seconds, text},
     key,
+    last_use::SecretTag,
 };
 use crate::{
     core::{error::Fault, id::Runner, subject::Subject},
@@ -57,6 +58,12 @@ pub struct RunnerRecord {
         with = "millisecond::optional"
     )]
     pub last_seen_at: Option<Timestamp>,
+    /// The address that it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_from: Option<String>,
+    /// The tag of the secret that it presented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_with: Option<SecretTag>,
 }
 
 impl Record for RunnerRecord {
@@ -64,6 +71,10 @@ impl Record for RunnerRecord {
 
     fn meta(&self) -> &RecordMeta<Runner> {
         &self.meta
+    }
+
+    fn secret_tags(&self) -> Vec<SecretTag> {
+        vec![(&self.secret.digest).into()]
     }
 
     fn is_expired(&self, now: Timestamp) -> bool {
@@ -75,6 +86,19 @@ impl HasSecret for RunnerRecord {
     fn secret(&self) -> &StoredSecret {
         &self.secret
     }
+}
+
+/// A heartbeat that was received.
+#[derive(Debug)]
+pub struct ReceivedHeartbeat<'a> {
+    /// The status that the runner reports.
+    pub status: &'a str,
+    /// The version that it reports.
+    pub version: &'a str,
+    /// The address that it came from, if it is known.
+    pub from: Option<&'a str>,
+    /// When it arrived.
+    pub at: Timestamp,
 }
 
 /// The outcome of a heartbeat.
@@ -100,22 +124,26 @@ impl Store {
     pub async fn record_heartbeat(
         &self,
         token: &RunnerToken,
-        status: &str,
-        version: &str,
-        now: Timestamp,
+        heartbeat: &ReceivedHeartbeat<'_>,
     ) -> Result<Heartbeat, Fault> {
+        let ReceivedHeartbeat { status, version, from, at: now } = *heartbeat;
+        let from = from.map_or(AttributeValue::Null(true), |from| text(&from));
         let outcome = self
             .client
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&token.id))
-            .update_expression("SET #status = :status, version = :version, last_seen_at_ms = :now")
+            .update_expression(
+                "SET #status = :status, version = :version, last_seen_at_ms = :now, last_seen_from = :from, last_seen_with = :with",
+            )
             .condition_expression(
                 "digest = :digest AND (attribute_not_exists(expires_at) OR expires_at > :now_s)",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":status", AttributeValue::S(status.to_owned()))
             .expression_attribute_values(":version", AttributeValue::S(version.to_owned()))
+            .expression_attribute_values(":from", from)
+            .expression_attribute_values(":with", attribute(SecretTag::from(&token.digest))?)
             .expression_attribute_values(":now", milliseconds(now))
             .expression_attribute_values(":now_s", seconds(now))
             .expression_attribute_values(":digest", hex(&token.digest))

@@ -13,6 +13,7 @@ use super::{
     conditional::{Conditional, conditional},
     item::{attribute, from_item, hex, number, text},
     key,
+    last_use::SecretTag,
 };
 use crate::{
     core::{
@@ -176,6 +177,11 @@ impl<K: AccountKind> Record for ServiceAccountRecord<K> {
 
     fn meta(&self) -> &RecordMeta<K> {
         &self.meta
+    }
+
+    fn secret_tags(&self) -> Vec<SecretTag> {
+        let secret = self.credential.secret();
+        vec![secret.map_or_else(SecretTag::of_keys, |secret| (&secret.digest).into())]
     }
 
     fn is_expired(&self, now: Timestamp) -> bool {

@@ -2,11 +2,14 @@
 //! family or revocation; a session or a family with its user; a key that was exchanged, with its
 //! user; an agent that acts for a user, with what the user has allowed.
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     Record, Store,
-    client::{fault, unexpected},
+    batch::consistently,
+    client::unexpected,
     consent::ConsentRecord,
     family::FamilyRecord,
     item::{Item, from_item, text},
@@ -192,23 +195,19 @@ impl Store {
         of_families: Vec<AttributeValue>,
     ) -> Result<(Vec<Item>, Vec<Item>), Fault> {
         const WHAT: &str = "read a token's status";
-        let answer = self
-            .client
-            .batch_get_item()
-            .request_items(&self.tables.keys, consistently(of_keys)?)
-            .request_items(&self.tables.families, consistently(of_families)?)
-            .send()
-            .await
-            .map_err(fault(WHAT))?;
+        let (keys, families) = (&self.tables.keys, &self.tables.families);
+        let requests = HashMap::from([
+            (keys.clone(), consistently(of_keys)?),
+            (families.clone(), consistently(of_families)?),
+        ]);
+        let mut found = self.batch(WHAT, requests).await?;
         // A key that the store had no capacity for is not absent: treating it
         // so would reject a good token.
-        if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
+        if found.is_incomplete(keys) || found.is_incomplete(families) {
             self.health.record_failure();
             return Err(unexpected(WHAT, "the store left keys unread"));
         }
-        let mut items = answer.responses.unwrap_or_default();
-        let mut of_table = |table: &str| items.remove(table).unwrap_or_default();
-        Ok((of_table(&self.tables.keys), of_table(&self.tables.families)))
+        Ok((found.take(keys), found.take(families)))
     }
 }
 
@@ -217,14 +216,4 @@ fn take(items: &mut Vec<Item>, pk: &str) -> Option<Item> {
     let is_it =
         |item: &Item| item.get(key::PK).and_then(|pk| pk.as_s().ok()).is_some_and(|it| it == pk);
     items.iter().position(is_it).map(|at| items.swap_remove(at))
-}
-
-/// Returns a consistent read of these keys.
-fn consistently(keys: Vec<AttributeValue>) -> Result<KeysAndAttributes, Fault> {
-    let keys = keys.into_iter().map(|pk| [(key::PK.to_owned(), pk)].into()).collect();
-    KeysAndAttributes::builder()
-        .set_keys(Some(keys))
-        .consistent_read(true)
-        .build()
-        .map_err(|error| Fault::Serialization(error.into()))
 }

@@ -308,6 +308,14 @@ pub fn refund_failed(fault: &Fault) {
     );
 }
 
+/// Logs that the use of a secret could not be recorded. A later one is.
+pub fn use_not_recorded(fault: &Fault) {
+    tracing::warn!(
+        target: "postern", event = "use_not_recorded", fault = %fault, causes = ?causes(fault),
+        "the use of a credential was not recorded"
+    );
+}
+
 /// Logs that a limit on failures was reached.
 pub fn attempts_throttled(what: &str) {
     tracing::warn!(target: "postern", event = "slowed", what, "too many attempts");
