@@ -34,7 +34,8 @@ async fn a_user_creates_a_token_with_every_scope_for_all_repositories() {
     assert!(token.starts_with(&format!("pst_ct_{}", &id[4..])));
     let expected = json!({
         "id": id, "name": "CI Pipeline", "scopes": SCOPES, "all_repositories": true, "prefix": format!("pst_ct_{}", &id[4..]),
-        "last_four": token[token.len() - 4..], "created_at": "2026-01-01T00:00:00Z", "expires_at": null, "require_signature": false,
+        "last_four": token[token.len() - 4..], "created_at": "2026-01-01T00:00:00Z",
+        "last_used_at": null, "last_used_from": null, "expires_at": null, "require_signature": false,
     });
     let mut shown = made.body.clone();
     shown.as_object_mut().unwrap().remove("token");

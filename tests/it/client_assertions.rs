@@ -82,7 +82,8 @@ async fn an_agent_has_either_a_secret_or_keys() {
     let made = world.post("/v1/agents", body).send().await.expect(201);
     let shown = json!({
         "id": made.member("id"), "name": "signer", "scopes": ["read"], "jwks": {"keys": [key.jwk]},
-        "created_at": "2026-01-01T00:00:00Z", "on_behalf_of": null,
+        "created_at": "2026-01-01T00:00:00Z",
+        "last_used_at": null, "last_used_from": null, "on_behalf_of": null,
     });
     assert_eq!(made.body, shown);
     let path = format!("/v1/agents/{}", made.member("id"));

@@ -418,13 +418,13 @@ async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
     );
     for noun in ["keys", "agents", "runners"] {
         let ops = cost(&world, world.get(&format!("/v1/{noun}")), 200).await;
-        assert_names(&ops, &["GetItem", "Query"]);
+        assert_names(&ops, &["GetItem", "Query", "BatchGetItem"]);
         assert_eq!(ops[1].body["IndexName"], "by_organization");
     }
     let (id, _) = world.create_key(&["read"]).await;
     assert_names(
         &cost(&world, world.get(&format!("/v1/keys/{id}")), 200).await,
-        &["GetItem", "GetItem"],
+        &["GetItem", "GetItem", "BatchGetItem"],
     );
     assert_names(
         &cost(

@@ -18,7 +18,8 @@ async fn a_key_is_shown_once_listed_without_its_secret_and_authenticates() {
     shown.as_object_mut().unwrap().remove("key");
     let expected = json!({
         "id": id, "name": "production-cron", "scopes": ["scans:read"], "resources": {}, "prefix": format!("pst_ak_{}", &id[4..]),
-        "last_four": key[key.len() - 4..], "created_at": "2026-01-01T00:00:00Z", "expires_at": null, "require_signature": false, "on_behalf_of": null,
+        "last_four": key[key.len() - 4..], "created_at": "2026-01-01T00:00:00Z",
+        "last_used_at": null, "last_used_from": null, "previous_expires_at": null, "previous_last_used_at": null, "previous_last_used_from": null, "expires_at": null, "require_signature": false, "on_behalf_of": null,
     });
     assert_eq!(shown, expected);
     assert_eq!(world.get(&format!("/v1/keys/{id}")).send().await.expect(200).body, expected);

@@ -12,7 +12,7 @@ use postern::{
         last_use::{KEPT, SecretTag, SecretUse},
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{ClientKey, Setup, StoreFault, World, capture, run_concurrently};
 
 const HOUR_S: i64 = 3600;
@@ -387,4 +387,122 @@ async fn an_unreadable_item_fails_no_request() {
     put.item(tag.as_str().unwrap(), text("x")).send().await.unwrap();
     world.use_key(&key).await;
     assert_eq!(last_used_at(&world, &id, &key).await, None);
+}
+
+/// Returns what a caller sees of the last use of a record.
+async fn shown(world: &World, path: &str) -> Value {
+    let record = world.get(path).send().await.expect(200).body;
+    json!([record["last_used_at"], record["last_used_from"]])
+}
+
+#[tokio::test]
+async fn a_rotated_key_shows_the_last_use_of_both_secrets_during_the_overlap() {
+    let world = World::new().await;
+    let (id, old) = world.create_key(&["read"]).await;
+    let path = format!("/v1/keys/{id}");
+    world.call("GET", "/v1/auth/whoami").key(&old).from([198, 51, 100, 7]).send().await.expect(200);
+    assert_eq!(shown(&world, &path).await, json!(["2026-01-01T00:00:00Z", "198.51.100.7"]));
+    let rotate = world.post(&format!("{path}/rotate"), json!({"overlap_s": 7200}));
+    let new = rotate.send().await.expect(200).member("key");
+    assert_eq!(shown(&world, &path).await, json!([null, null]));
+    world.advance_s(HOUR_S);
+    world.use_key(&new).await;
+    for record in [
+        world.get(&path).send().await.expect(200).body,
+        world.get("/v1/keys").send().await.expect(200).body["items"][1].clone(),
+    ] {
+        assert_eq!(record["last_used_at"], "2026-01-01T01:00:00Z");
+        assert_eq!(record["last_used_from"], ADDRESS);
+        assert_eq!(record["previous_expires_at"], "2026-01-01T02:00:00Z");
+        assert_eq!(record["previous_last_used_at"], "2026-01-01T00:00:00Z");
+        assert_eq!(record["previous_last_used_from"], "198.51.100.7");
+    }
+    world.advance_s(HOUR_S);
+    let record = world.get(&path).send().await.expect(200).body;
+    for member in ["previous_expires_at", "previous_last_used_at", "previous_last_used_from"] {
+        assert_eq!(record[member], json!(null), "{member}");
+    }
+}
+
+#[tokio::test]
+async fn every_list_shows_last_uses_with_one_more_round_trip() {
+    let world = World::new().await;
+    let session = world.sign_in("ada", Role::User).await;
+    let (_, cli_token) = world.cli_token(&session, &["scans:read"]).await;
+    let (_, runner) = world.runner().await;
+    let (_, service) = world.service(&["read"]).await;
+    let agent = world.agent(&["read"]).await;
+    world.exchange(&agent).await;
+    world.service_token(&service).await;
+    let whoami = || world.call("GET", "/v1/auth/whoami");
+    whoami().header("X-Runner-Token", runner).send().await.expect(200);
+    whoami().bearer(&cli_token).send().await.expect(200);
+    for noun in ["agents", "services", "runners", "keys", "auth/cli-tokens"] {
+        let list = world.call("GET", &format!("/v1/{noun}"));
+        let list = if noun == "auth/cli-tokens" {
+            list.header("X-Postern-Session", &session)
+        } else {
+            list.key(&world.api_key)
+        };
+        world.wire.take();
+        let item = list.send().await.expect(200).body["items"][0].clone();
+        assert_eq!(item["last_used_at"], "2026-01-01T00:00:00Z", "{noun}");
+        assert_eq!(item["last_used_from"], ADDRESS, "{noun}");
+        let names = world.wire.names();
+        assert_eq!(names[names.len() - 2..], ["Query", "BatchGetItem"], "{noun}");
+    }
+}
+
+#[tokio::test]
+async fn a_runner_shows_its_last_heartbeat_with_its_current_token() {
+    let world = World::new().await;
+    let (id, token) = world.runner().await;
+    let path = format!("/v1/runners/{id}");
+    world.advance_s(5);
+    let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &token);
+    beat.json(json!({"status": "online", "version": "1"})).send().await.expect(200);
+    assert_eq!(shown(&world, &path).await, json!(["2026-01-01T00:00:05Z", ADDRESS]));
+    world.advance_s(5);
+    let whoami = world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", &token);
+    whoami.send().await.expect(200);
+    assert_eq!(shown(&world, &path).await, json!(["2026-01-01T00:00:10Z", ADDRESS]));
+    world.post(&format!("{path}/token"), json!({})).send().await.expect(200);
+    assert_eq!(shown(&world, &path).await, json!([null, null]));
+}
+
+#[tokio::test]
+async fn a_last_use_that_cannot_be_read_is_not_shown_as_none() {
+    let world = World::new().await;
+    for fault in [StoreFault::ServerError, StoreFault::Unprocessed] {
+        world.wire.inject_into("BatchGetItem", fault);
+        let answer = world.get("/v1/keys").send().await;
+        answer.expect_error(503, "temporarily_unavailable");
+        world.wire.clear_faults();
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_keys_shows_the_last_use_of_each_secret() {
+    let world = World::new().await;
+    let session = world.sign_in("ada", Role::Admin).await;
+    let call =
+        |method: &str, path: &str| world.call(method, path).header("X-Postern-Session", &session);
+    let cookie = format!("{}={session}", tests::browser::COOKIE);
+    let page = async || {
+        let page = world.call("GET", "/keys").header("Cookie", &cookie);
+        page.send().await.expect(200).text
+    };
+    let body = json!({"name": "ci", "scopes": ["read"]});
+    let created = call("POST", "/v1/keys").json(body).send().await.expect(201);
+    let (id, old) = (created.member("id"), created.member("key"));
+    assert!(page().await.contains("no recorded use"));
+    world.use_key(&old).await;
+    let rotate = call("POST", &format!("/v1/keys/{id}/rotate"));
+    rotate.json(json!({"overlap_s": 7200})).send().await.expect(200);
+    let page = page().await;
+    for part in
+        ["no recorded use", "previous secret until", "1 Jan 2026, 00:00 UTC</time> from 192"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
 }

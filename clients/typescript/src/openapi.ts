@@ -1532,6 +1532,13 @@ export interface components {
             jwks_uri?: string;
             /** @description The end of the secret, if it has one. */
             last_four?: string;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /**
@@ -1593,6 +1600,13 @@ export interface components {
             id: string;
             /** @description The end of the secret. */
             last_four: string;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /**
@@ -1602,6 +1616,18 @@ export interface components {
             on_behalf_of: string | null;
             /** @description The beginning of the secret. */
             prefix: string;
+            /**
+             * Format: date-time
+             * @description When the secret before the last rotation stops working; null if it does not work any more.
+             */
+            previous_expires_at: string | null;
+            /**
+             * Format: date-time
+             * @description When that secret was last used, at the grain of an hour.
+             */
+            previous_last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            previous_last_used_from: string | null;
             /** @description Whether every request must be signed with it. */
             require_signature: boolean;
             /**
@@ -1664,6 +1690,13 @@ export interface components {
             id: string;
             /** @description The end of the secret. */
             last_four: string;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /** @description The beginning of the secret. */
@@ -1733,6 +1766,13 @@ export interface components {
             jwks_uri?: string;
             /** @description The end of the secret, if it has one. */
             last_four?: string;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /**
@@ -1773,6 +1813,13 @@ export interface components {
             key: string;
             /** @description The end of the secret. */
             last_four: string;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /**
@@ -1782,6 +1829,18 @@ export interface components {
             on_behalf_of: string | null;
             /** @description The beginning of the secret. */
             prefix: string;
+            /**
+             * Format: date-time
+             * @description When the secret before the last rotation stops working; null if it does not work any more.
+             */
+            previous_expires_at: string | null;
+            /**
+             * Format: date-time
+             * @description When that secret was last used, at the grain of an hour.
+             */
+            previous_last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            previous_last_used_from: string | null;
             /** @description Whether every request must be signed with it. */
             require_signature: boolean;
             /**
@@ -1824,6 +1883,13 @@ export interface components {
             id: string;
             /** @description The end of the secret. */
             last_four: string;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /** @description The beginning of the secret. */
@@ -1890,6 +1956,13 @@ export interface components {
              * @description When it last reported.
              */
             last_seen_at: string | null;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /**
@@ -1935,6 +2008,13 @@ export interface components {
             key: string;
             /** @description The end of the secret, if it has one. */
             last_four?: string;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /**
@@ -2818,6 +2898,13 @@ export interface components {
              * @description When it last reported.
              */
             last_seen_at: string | null;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /**
@@ -2904,6 +2991,13 @@ export interface components {
             jwks_uri?: string;
             /** @description The end of the secret, if it has one. */
             last_four?: string;
+            /**
+             * Format: date-time
+             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             */
+            last_used_at: string | null;
+            /** @description The network address that it was used from, if it is known. */
+            last_used_from: string | null;
             /** @description The name. */
             name: string;
             /**

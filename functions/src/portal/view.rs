@@ -12,7 +12,10 @@ use postern::{
     core::{principal::Principal, scope::Scopes, secret::Secret},
     credential::CredentialKind,
     resource::{
-        api_key::ApiKeyView, cli_token::CliTokenView, runner::RunnerView,
+        api_key::{ApiKeyView, PreviousSecret},
+        cli_token::CliTokenView,
+        last_use::LastUse,
+        runner::RunnerView,
         service_account::ServiceAccountView,
     },
 };
@@ -168,9 +171,41 @@ pub(crate) struct Row {
     pub(crate) notes: Vec<String>,
     pub(crate) created: DisplayTime,
     pub(crate) expires: Option<DisplayTime>,
+    /// The last use of the secret; `None` for a runner, which shows when it was last seen.
+    pub(crate) used: Option<UsedSecret>,
+    pub(crate) previous: Option<PreviousSecretRow>,
     pub(crate) runner: Option<Runner>,
     /// Whether the visitor can renew and delete it, as far as its creator decides.
     pub(crate) can_change: bool,
+}
+
+/// The last use of a secret.
+pub(crate) struct UsedSecret {
+    pub(crate) at: Option<DisplayTime>,
+    pub(crate) from: Option<String>,
+}
+
+impl UsedSecret {
+    fn new(last: LastUse) -> Self {
+        Self { at: last.last_used_at.map(DisplayTime::new), from: last.last_used_from }
+    }
+}
+
+/// The secret of a key before its last rotation, which still works.
+pub(crate) struct PreviousSecretRow {
+    pub(crate) expires: DisplayTime,
+    pub(crate) used: UsedSecret,
+}
+
+impl PreviousSecretRow {
+    fn new(previous: PreviousSecret) -> Option<Self> {
+        let used = LastUse {
+            last_used_at: previous.previous_last_used_at,
+            last_used_from: previous.previous_last_used_from,
+        };
+        let expires = previous.previous_expires_at.map(DisplayTime::new)?;
+        Some(Self { expires, used: UsedSecret::new(used) })
+    }
 }
 
 /// The last reported state of a runner.
@@ -204,6 +239,8 @@ impl Row {
             notes: Vec::new(),
             created: DisplayTime::new(created),
             expires: None,
+            used: None,
+            previous: None,
             runner: None,
             can_change: true,
         }
@@ -216,6 +253,8 @@ impl From<ApiKeyView> for Row {
             scopes: scope_list(&key.scopes),
             notes: signature_note(key.require_signature).collect(),
             expires: key.expires_at.map(DisplayTime::new),
+            used: Some(UsedSecret::new(key.last_use)),
+            previous: PreviousSecretRow::new(key.previous),
             ..Self::new(key.id.to_string(), key.name, (key.prefix, key.last_four), key.created_at)
         }
     }
@@ -229,6 +268,7 @@ impl From<CliTokenView> for Row {
             scopes: scope_list(&token.scopes),
             notes: repositories.chain(signature_note(token.require_signature)).collect(),
             expires: token.expires_at.map(DisplayTime::new),
+            used: Some(UsedSecret::new(token.last_use)),
             ..Self::new(token.id.to_string(), token.name, hint, token.created_at)
         }
     }
@@ -244,6 +284,7 @@ impl<K: CredentialKind> From<ServiceAccountView<K>> for Row {
         let secret = account.prefix.zip(account.last_four).unwrap_or_default();
         let row = Self {
             scopes: scope_list(&account.scopes),
+            used: Some(UsedSecret::new(account.last_use)),
             ..Self::new(account.id.to_string(), account.name, secret, account.created_at)
         };
         match keys {

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, OwningOrganization, Resource, Rights};
+use super::{
+    last_use::LastUse,
+    owned::{self, NewCredential, OwningOrganization, Resource, Rights},
+};
 use crate::{
     context::Context,
     core::{
@@ -21,7 +24,7 @@ use crate::{
         subject::Subject,
     },
     credential::opaque,
-    store::{OldSecret, api_key::ApiKeyRecord},
+    store::{OldSecret, Record as _, api_key::ApiKeyRecord, last_use::LastUses},
 };
 
 /// The longest overlap, during which both secrets of a key work.
@@ -85,6 +88,12 @@ pub struct ApiKeyView {
     pub last_four: String,
     /// When it was created.
     pub created_at: Timestamp,
+    /// The last use of its current secret.
+    #[serde(flatten)]
+    pub last_use: LastUse,
+    /// The secret before the last rotation, as long as it works.
+    #[serde(flatten)]
+    pub previous: PreviousSecret,
     /// When it expires, if it does.
     #[serde(serialize_with = "rfc3339::serialize")]
     pub expires_at: Option<Timestamp>,
@@ -92,6 +101,33 @@ pub struct ApiKeyView {
     pub require_signature: bool,
     /// The user who created it, if one did.
     pub on_behalf_of: Option<Subject>,
+}
+
+/// What a caller sees of the secret before the last rotation. Part of the view by
+/// `#[serde(flatten)]`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct PreviousSecret {
+    /// When the secret before the last rotation stops working; null if it does not work any more.
+    pub previous_expires_at: Option<Timestamp>,
+    /// When that secret was last used, at the grain of an hour.
+    pub previous_last_used_at: Option<Timestamp>,
+    /// The network address that it was used from, if it is known.
+    pub previous_last_used_from: Option<String>,
+}
+
+impl PreviousSecret {
+    fn of(record: &ApiKeyRecord, uses: &LastUses, now: Timestamp) -> Self {
+        let Some(end) = record.previous_expires_at.filter(|end| now < *end) else {
+            return Self::default();
+        };
+        let last = LastUse::of_secret(record.secret_tags().get(1), uses);
+        Self {
+            previous_expires_at: Some(end),
+            previous_last_used_at: last.last_used_at,
+            previous_last_used_from: last.last_used_from,
+        }
+    }
 }
 
 impl Resource for ApiKeyView {
@@ -109,8 +145,10 @@ impl Resource for ApiKeyView {
         }
     }
 
-    fn view(context: &Context, record: ApiKeyRecord) -> Self {
+    fn view(context: &Context, record: ApiKeyRecord, uses: &LastUses) -> Self {
         Self {
+            last_use: LastUse::of(&record, uses),
+            previous: PreviousSecret::of(&record, uses, context.clock.now()),
             prefix: opaque::prefix(&context.config.brand, &record.meta.id),
             id: record.meta.id,
             name: record.name,
@@ -240,7 +278,7 @@ async fn put_new(
         ..ApiKeyRecord::new(meta, stored, name.into(), scopes)
     };
     context.store.put_record(&record).await?;
-    Ok(CreatedApiKey { view: ApiKeyView::view(context, record), key: secret })
+    Ok(CreatedApiKey { view: ApiKeyView::view(context, record, &LastUses::default()), key: secret })
 }
 
 /// Issues a key for an organization, for the operator: for an organization whose keys are lost. It

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, OwningOrganization};
+use super::{
+    last_use::{LastUse, UsesOfRecords},
+    owned::{self, NewCredential, OwningOrganization},
+};
 use crate::{
     config::PASSWORD_CLIENT,
     context::Context,
@@ -22,7 +25,7 @@ use crate::{
     },
     credential::opaque,
     grant::user_status,
-    store::{Deletion, cli_token::CliTokenRecord},
+    store::{Deletion, cli_token::CliTokenRecord, last_use::LastUses},
 };
 
 /// A token to be created.
@@ -73,6 +76,9 @@ pub struct CliTokenView {
     pub last_four: String,
     /// When it was created.
     pub created_at: Timestamp,
+    /// The last use of its current secret.
+    #[serde(flatten)]
+    pub last_use: LastUse,
     /// When it expires, if it does.
     #[serde(serialize_with = "rfc3339::serialize")]
     pub expires_at: Option<Timestamp>,
@@ -81,9 +87,10 @@ pub struct CliTokenView {
 }
 
 impl CliTokenView {
-    fn view(context: &Context, record: CliTokenRecord) -> Self {
+    fn view(context: &Context, record: CliTokenRecord, uses: &LastUses) -> Self {
         let repositories = record.resources.of_kind("repositories").cloned();
         Self {
+            last_use: LastUse::of(&record, uses),
             prefix: opaque::prefix(&context.config.brand, &record.meta.id),
             id: record.meta.id,
             name: record.name,
@@ -150,7 +157,10 @@ pub async fn create(
         expires_at,
     };
     context.store.put_record(&record).await?;
-    Ok(CreatedCliToken { view: CliTokenView::view(context, record), token: secret })
+    Ok(CreatedCliToken {
+        view: CliTokenView::view(context, record, &LastUses::default()),
+        token: secret,
+    })
 }
 
 /// Refuses a caller whose tokens were issued to a tool.
@@ -188,10 +198,12 @@ pub async fn list(
     let (cursor, now) = (page.cursor.as_ref(), context.clock.now());
     let page =
         context.store.cli_tokens(organization, &user.user_id, cursor, page.limit, now).await?;
-    Ok(List {
-        items: page.records.into_iter().map(|record| CliTokenView::view(context, record)).collect(),
-        next_cursor: page.next,
-    })
+    let mut uses = UsesOfRecords::read(context, &page.records).await?;
+    let view = |record| {
+        let uses = uses.take(&record);
+        CliTokenView::view(context, record, &uses)
+    };
+    Ok(List { items: page.records.into_iter().map(view).collect(), next_cursor: page.next })
 }
 
 /// Deletes one of the caller's own tokens.

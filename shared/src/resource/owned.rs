@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use type_safe_id::StaticType;
 
+use super::last_use::UsesOfRecords;
 use crate::{
     context::Context,
     core::{
         clock::whole_seconds,
-        error::{Error, Refusal},
+        error::{Error, Fault, Refusal},
         id::{self, OrganizationId, TypeSafeId},
         pagination::{List, PageRequest},
         permission::Permission,
@@ -21,6 +22,7 @@ use crate::{
     credential::{CredentialKind, Minted},
     store::{
         Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret,
+        last_use::LastUses,
     },
 };
 
@@ -93,8 +95,8 @@ pub trait Resource: Sized {
     /// Returns what the record can do, and on whose behalf it was created.
     fn rights(context: &Context, record: &Self::Record) -> Rights;
 
-    /// Returns the view of `record`.
-    fn view(context: &Context, record: Self::Record) -> Self;
+    /// Returns the view of `record`, whose secrets have these last uses.
+    fn view(context: &Context, record: Self::Record, uses: &LastUses) -> Self;
 }
 
 /// What a record can do, and on whose behalf it was created.
@@ -127,13 +129,20 @@ pub async fn list<V: Resource>(
     caller.require(V::READ)?;
     let (organization, now) = (caller.require_organization()?, context.clock.now());
     let page = context.store.list(&organization, page.cursor.as_ref(), page.limit, now).await?;
-    Ok(views(context, page))
+    Ok(views(context, page).await?)
 }
 
 /// Returns the views of a page of records.
-pub(super) fn views<V: Resource>(context: &Context, page: Page<V::Record>) -> List<V> {
-    let view = |record| V::view(context, record);
-    List { items: page.records.into_iter().map(view).collect(), next_cursor: page.next }
+pub(super) async fn views<V: Resource>(
+    context: &Context,
+    page: Page<V::Record>,
+) -> Result<List<V>, Fault> {
+    let mut uses = UsesOfRecords::read(context, &page.records).await?;
+    let view = |record| {
+        let uses = uses.take(&record);
+        V::view(context, record, &uses)
+    };
+    Ok(List { items: page.records.into_iter().map(view).collect(), next_cursor: page.next })
 }
 
 /// Shows the resource `id`, if it belongs to the caller's organization.
@@ -146,7 +155,14 @@ pub async fn show<V: Resource>(
     id: &Id<V>,
 ) -> Result<V, Error> {
     caller.require(V::READ)?;
-    Ok(V::view(context, find(context, &caller.require_organization()?, id).await?))
+    let record = find(context, &caller.require_organization()?, id).await?;
+    Ok(view(context, record).await?)
+}
+
+/// Returns the view of one record.
+pub(super) async fn view<V: Resource>(context: &Context, record: V::Record) -> Result<V, Fault> {
+    let uses = UsesOfRecords::read(context, std::slice::from_ref(&record)).await?.take(&record);
+    Ok(V::view(context, record, &uses))
 }
 
 /// Returns the record `id`, if it belongs to `organization`.

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, OwningOrganization, Resource, Rights};
+use super::{
+    last_use::LastUse,
+    owned::{self, NewCredential, OwningOrganization, Resource, Rights},
+};
 use crate::{
     context::Context,
     core::{
@@ -20,6 +23,7 @@ use crate::{
     credential::opaque,
     store::{
         OldSecret,
+        last_use::LastUses,
         runner::{ONLINE, RunnerRecord},
     },
 };
@@ -69,6 +73,9 @@ pub struct RunnerView {
     pub last_four: String,
     /// When it was created.
     pub created_at: Timestamp,
+    /// The last use of its current secret.
+    #[serde(flatten)]
+    pub last_use: LastUse,
     /// The user who created it, if one did.
     pub on_behalf_of: Option<Subject>,
     /// When it expires, if it does.
@@ -91,10 +98,11 @@ impl Resource for RunnerView {
         }
     }
 
-    fn view(context: &Context, record: RunnerRecord) -> Self {
+    fn view(context: &Context, record: RunnerRecord, uses: &LastUses) -> Self {
         let now = context.clock.now();
         let is_recent = record.last_seen_at.is_some_and(|seen| now.duration_since(seen) <= ONLINE);
         Self {
+            last_use: last_use(&record, uses),
             prefix: opaque::prefix(&context.config.brand, &record.meta.id),
             id: record.meta.id,
             name: record.name,
@@ -109,6 +117,13 @@ impl Resource for RunnerView {
             expires_at: record.expires_at,
         }
     }
+}
+
+/// Returns the last use of a runner's token, which may be a heartbeat.
+fn last_use(record: &RunnerRecord, uses: &LastUses) -> LastUse {
+    let heartbeat = LastUse::from(record.heartbeat_use().as_ref());
+    let other = LastUse::of(record, uses);
+    if heartbeat.last_used_at >= other.last_used_at { heartbeat } else { other }
 }
 
 /// A new runner, with its token.
@@ -157,7 +172,10 @@ pub async fn create(
         last_seen_with: None,
     };
     context.store.put_record(&record).await?;
-    Ok(CreatedRunner { view: RunnerView::view(context, record), token: secret })
+    Ok(CreatedRunner {
+        view: RunnerView::view(context, record, &LastUses::default()),
+        token: secret,
+    })
 }
 
 /// Gives a runner a new token. The old one stops working at once.

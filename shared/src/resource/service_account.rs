@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::owned::{self, NewCredential, OwningOrganization, Resource, Rights};
+use super::{
+    last_use::LastUse,
+    owned::{self, NewCredential, OwningOrganization, Resource, Rights},
+};
 use crate::{
     context::Context,
     core::{
@@ -23,6 +26,7 @@ use crate::{
     crypto::ClientKeys,
     store::{
         RecordMeta, SecretReplacement, StoredSecret,
+        last_use::LastUses,
         service_account::{
             AccountCredential as _, AccountKind, AgentCredential, AgentRecord, OldTokens,
             ServiceAccountRecord,
@@ -89,6 +93,9 @@ pub struct ServiceAccountView<K: CredentialKind> {
     pub jwks_uri: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// The last use of its secret, or of its keys.
+    #[serde(flatten)]
+    pub last_use: LastUse,
     /// The user who created it, if one did.
     pub on_behalf_of: Option<Subject>,
     /// When it expires, if it does.
@@ -134,9 +141,10 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
         }
     }
 
-    fn view(context: &Context, record: ServiceAccountRecord<K>) -> Self {
+    fn view(context: &Context, record: ServiceAccountRecord<K>, uses: &LastUses) -> Self {
         let (secret, keys) = (record.credential.secret(), record.credential.keys());
         Self {
+            last_use: LastUse::of(&record, uses),
             prefix: secret.map(|_| opaque::prefix(&context.config.brand, &record.meta.id)),
             jwks: keys.and_then(ClientKeys::jwks).cloned(),
             jwks_uri: keys.and_then(ClientKeys::uri).map(str::to_owned),
@@ -246,7 +254,7 @@ impl CheckedAccount {
             expires_at: caller.delegated_expiry(None)?,
         };
         context.store.put_record(&record).await?;
-        Ok(ServiceAccountView::view(context, record))
+        Ok(ServiceAccountView::view(context, record, &LastUses::default()))
     }
 }
 
@@ -331,5 +339,5 @@ pub async fn replace_agent_keys(
     let agent: AgentRecord = owned::find_to_renew::<AgentView>(context, caller, id).await?;
     let credential = AgentCredential::Keys(keys);
     replace_credential(context, &agent, &credential, new.end_tokens).await?;
-    Ok(AgentView::view(context, AgentRecord { credential, ..agent }))
+    Ok(owned::view(context, AgentRecord { credential, ..agent }).await?)
 }

@@ -27,6 +27,7 @@ use crate::{
     store::{
         RecordUpdate,
         counter::Counter,
+        last_use::LastUses,
         organization::OrganizationOrigin,
         user::{AddressScope, CreateUser, StoredInvitation, UserDeletion, UserRecord},
     },
@@ -92,7 +93,7 @@ impl Resource for UserView {
         }
     }
 
-    fn view(_context: &Context, user: UserRecord) -> Self {
+    fn view(_context: &Context, user: UserRecord, _uses: &LastUses) -> Self {
         Self {
             id: user.meta.id,
             email: user.email,
@@ -170,7 +171,7 @@ pub async fn create(
     };
     match context.store.create_user(&user, hash, password::metadata(&user.email)).await? {
         CreateUser::Created => Ok(CreatedUser {
-            view: UserView::view(context, user),
+            view: UserView::view(context, user, &LastUses::default()),
             invitation: invitation.map(|(_, shown)| shown),
         }),
         CreateUser::AddressTaken => Err(Refusal::EmailTaken.into()),

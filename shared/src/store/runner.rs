@@ -12,7 +12,7 @@ use super::{
     conditional::{Conditional, conditional},
     item::{attribute, from_item, hex, milliseconds, seconds, text},
     key,
-    last_use::SecretTag,
+    last_use::{SecretTag, SecretUse},
 };
 use crate::{
     core::{error::Fault, id::Runner, subject::Subject},
@@ -64,6 +64,15 @@ pub struct RunnerRecord {
     /// The tag of the secret that it presented.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_with: Option<SecretTag>,
+}
+
+impl RunnerRecord {
+    /// Returns the last heartbeat, if it presented the current secret.
+    pub fn heartbeat_use(&self) -> Option<SecretUse> {
+        let is_current = self.last_seen_with.as_ref() == self.secret_tags().first();
+        let at = self.last_seen_at.filter(|_| is_current)?;
+        Some(SecretUse { at, from: self.last_seen_from.clone() })
+    }
 }
 
 impl Record for RunnerRecord {

@@ -13,6 +13,8 @@ from postern_client._operation import Operation
 class _Agent(TypedDict):
     created_at: str
     id: str
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     on_behalf_of: str | None
     scopes: list[str]
@@ -42,9 +44,14 @@ class ApiKey(TypedDict):
     expires_at: str | None
     id: str
     last_four: str
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     on_behalf_of: str | None
     prefix: str
+    previous_expires_at: str | None
+    previous_last_used_at: str | None
+    previous_last_used_from: str | None
     require_signature: bool
     resources: dict[str, list[str]]
     scopes: list[str]
@@ -63,6 +70,8 @@ class _CliToken(TypedDict):
     expires_at: str | None
     id: str
     last_four: str
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     prefix: str
     require_signature: bool
@@ -85,6 +94,8 @@ class CliTokenList(TypedDict):
 class _CreatedAgent(TypedDict):
     created_at: str
     id: str
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     on_behalf_of: str | None
     scopes: list[str]
@@ -109,9 +120,14 @@ class CreatedApiKey(TypedDict):
     id: str
     key: str
     last_four: str
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     on_behalf_of: str | None
     prefix: str
+    previous_expires_at: str | None
+    previous_last_used_at: str | None
+    previous_last_used_from: str | None
     require_signature: bool
     resources: dict[str, list[str]]
     scopes: list[str]
@@ -123,6 +139,8 @@ class _CreatedCliToken(TypedDict):
     expires_at: str | None
     id: str
     last_four: str
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     prefix: str
     require_signature: bool
@@ -152,6 +170,8 @@ class _CreatedRunner(TypedDict):
     labels: list[str]
     last_four: str
     last_seen_at: str | None
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     on_behalf_of: str | None
     online: bool
@@ -171,6 +191,8 @@ class _CreatedService(TypedDict):
     created_at: str
     id: str
     key: str
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     on_behalf_of: str | None
     scopes: list[str]
@@ -270,6 +292,8 @@ class _Runner(TypedDict):
     labels: list[str]
     last_four: str
     last_seen_at: str | None
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     on_behalf_of: str | None
     online: bool
@@ -294,6 +318,8 @@ class RunnerList(TypedDict):
 class _Service(TypedDict):
     created_at: str
     id: str
+    last_used_at: str | None
+    last_used_from: str | None
     name: str
     on_behalf_of: str | None
     scopes: list[str]
