@@ -79,7 +79,7 @@ def test_an_asynchronous_program_calls_an_api(run: Any) -> None:
     assert run("asyncio.gather")[1] == f"{[200] * 10}\n"
 
 
-def test_a_user_signs_in(run: Any, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_logs_in(run: Any, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("postern_client._login.DEFAULT_INTERVAL_S", 1)
     harness.control(faults=[{"path": "/v1/auth/device", "fault": "replace", "members": {"interval": 1}}])
     printed: list[str] = []

@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import signal
-import socketserver
 import subprocess
 import sys
 import threading
@@ -28,7 +27,6 @@ from postern_client import (
     AsyncSession,
     LockTimeout,
     LoginRequired,
-    ServerUnavailable,
     Session,
     SessionInvalid,
     StorageFailed,
@@ -463,43 +461,6 @@ def test_a_spent_token_in_a_file_is_said(harness: Harness, home: Path, clock: Cl
         Session.federation("travis", issuer=harness.issuer)  # type: ignore[arg-type]
 
 
-class Dripping(socketserver.ThreadingTCPServer):
-    """A server that answers forever: slowly, or without an end."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, part: bytes, pause_s: float) -> None:
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                self.request.recv(4096)
-                try:
-                    self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{")
-                    while True:
-                        self.request.sendall(part)
-                        time.sleep(pause_s)
-                except OSError:
-                    pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-
-@pytest.mark.parametrize(("part", "pause_s"), [(b" ", 0.2), (b" " * 65536, 0)], ids=["slow", "long"])
-def test_an_answer_without_an_end_is_given_up(part: bytes, pause_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postern_client._token.ATTEMPT_S", 0.5)
-    server = Dripping(part, pause_s)
-    issuer = f"http://127.0.0.1:{server.server_address[1]}"
-    begun = time.monotonic()
-    try:
-        with Session.client_credentials("agt_1", "secret", issuer=issuer) as session, pytest.raises(ServerUnavailable):
-            session.access_token()
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert time.monotonic() - begun < 5
-
-
 def test_profiles_are_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert vars(profile()) == {"name": "default", "issuer": "http://127.0.0.1:9000", "client_id": "postern-cli"}
     monkeypatch.setenv("POSTERN_ISSUER", "https://auth.example.com")
@@ -540,42 +501,6 @@ def test_a_session_is_opened_by_its_path(harness: Harness, home: Path, monkeypat
         assert harness.whoami(session.access_token().value)["kind"] == "user"
     with pytest.raises(SessionInvalid):
         Session.open(path="/tmp/no-session")
-
-
-class FakeKeyring:
-    """A keyring in memory, in place of that of the system."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], str] = {}
-
-    def get_password(self, service: str, user: str) -> str | None:
-        return self.kept.get((service, user))
-
-    def set_password(self, service: str, user: str, value: str) -> None:
-        self.kept[service, user] = value
-
-    def delete_password(self, service: str, user: str) -> None:
-        del self.kept[service, user]
-
-
-def test_a_refresh_token_in_the_keyring_is_used(harness: Harness, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keyring = FakeKeyring()
-    monkeypatch.setitem(sys.modules, "keyring", keyring)
-    harness.control(session={"home": str(home), "expired": True})
-    members = stored(home)
-    secret = members.pop("refresh_token")
-    (home / "sessions" / "default.json").write_text(json.dumps({**members, "storage": "keyring"}), encoding="utf-8")
-    keyring.kept["postern", str(home / "sessions" / "default.json")] = secret
-    with Session.open() as session:
-        assert harness.whoami(session.access_token().value)["kind"] == "user"
-        assert "refresh_token" not in stored(home)
-        assert keyring.kept["postern", str(home / "sessions" / "default.json")] not in (secret, None)
-        assert session.logout() is None
-    assert keyring.kept == {}
-    monkeypatch.setitem(sys.modules, "keyring", None)
-    (home / "sessions" / "default.json").write_text(json.dumps({**members, "storage": "keyring"}), encoding="utf-8")
-    with Session.open() as session, pytest.raises(StorageFailed, match=r"postern-client\[keyring\]"):
-        session.access_token()
 
 
 def test_every_code_has_a_class() -> None:

@@ -56,6 +56,10 @@ class Callback:
         return outcome
 
     def close(self) -> None:
+        """Stops the server, in a thread that first lets the browser receive its page."""
+        threading.Thread(target=self._stop, name="postern-callback").start()
+
+    def _stop(self) -> None:
         if self._has_outcome:
             self._is_shown.wait(PAGE_S)
         self._server.shutdown()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import httpx
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 Protocol = Generator[Any, Any, T]
 #: How often a task looks whether another one, or a thread, has ended.
 POLL_S = 0.01
+#: How many threads of an event loop read files at the same time.
+READERS = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Wait:
 @dataclass(frozen=True)
 class Call:
     """Calls a function of the program, which can be asynchronous in asynchronous programs."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """Calls a function that reads or writes files, in a thread, so that no event loop waits for the disk."""
 
     function: Callable[[], Any]
 
@@ -182,7 +192,7 @@ def _execute(effect: Any, runtime: Runtime, is_thread: bool) -> Any:
             return runtime.sleep(effect.seconds)
         case Wait():
             return effect.event.wait()
-        case Call():
+        case Call() | Blocking():
             return effect.function()
         case Complete() if is_thread:
             return run(effect.step(), runtime, is_thread=True)
@@ -208,6 +218,24 @@ async def run_async(protocol: Protocol[T], runtime: Runtime, client: httpx.Async
         return value
 
 
+_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("postern_readers")
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Calls a function that reads files, in a thread."""
+    return await anyio.to_thread.run_sync(function, limiter=_readers())
+
+
+def _readers() -> anyio.CapacityLimiter:
+    """Returns the limiter of the threads that read files, which belongs to the event loop."""
+    try:
+        return _limiter.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(READERS)
+        _limiter.set(limiter)
+        return limiter
+
+
 async def _execute_async(effect: Any, runtime: Runtime, client: httpx.AsyncClient) -> Any:
     match effect:
         case Send():
@@ -222,6 +250,10 @@ async def _execute_async(effect: Any, runtime: Runtime, client: httpx.AsyncClien
         case Call():
             result = effect.function()
             return await result if inspect.isawaitable(result) else result
+        case Blocking():
+            return await in_thread(effect.function)
         case Complete():
-            return await anyio.to_thread.run_sync(lambda: _complete(effect, runtime))
+            # Threads of the program, which can all be waiting for a token, must not keep this one from running.
+            limiter = anyio.CapacityLimiter(1)
+            return await anyio.to_thread.run_sync(lambda: _complete(effect, runtime), limiter=limiter)
     raise TypeError(effect)

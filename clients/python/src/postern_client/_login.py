@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import secrets
 import sys
@@ -12,16 +13,25 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+import anyio
 import anyio.to_thread
 
-from postern_client import _discovery, _token
+from postern_client import _discovery, _keyring, _token
 from postern_client._callback import Callback
+from postern_client._discovery import Metadata
 from postern_client._document import Entry, Stored
-from postern_client._effects import Call, Complete, Protocol, Runtime, Sleep
+from postern_client._effects import Blocking, Call, Complete, Protocol, Runtime, Sleep
 from postern_client._store import SessionFile
 from postern_client._text import is_printable
 from postern_client._token import Refused, Tokens, given, members_or_error, seconds_of, text_of
-from postern_client.errors import AccessDenied, ExpiredToken, InvalidResponse, LoginRequired, ServerUnavailable
+from postern_client.errors import (
+    AccessDenied,
+    ExpiredToken,
+    InvalidResponse,
+    LoginRequired,
+    PosternError,
+    ServerUnavailable,
+)
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 DEFAULT_INTERVAL_S = 5
@@ -51,7 +61,7 @@ def open_browser(url: str) -> None:
 
 async def open_browser_async(url: str) -> None:
     """Opens a browser in a thread: a browser in the terminal runs until the user ends it."""
-    await anyio.to_thread.run_sync(open_browser, url)
+    await anyio.to_thread.run_sync(open_browser, url, limiter=anyio.CapacityLimiter(1))
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Login:
         metadata = yield from _discovery.fetch(self.issuer, self.runtime)
         url = metadata.endpoint("device_authorization_endpoint")
         token_endpoint = metadata.endpoint("token_endpoint")
-        self.file.check_writable()
+        yield Blocking(self.file.check_writable)
         form = given(client_id=self.client_id, scope=self.scope, resource=self.resource)
         begun = members_or_error((yield from _token.attempt("POST", url, self.runtime, form)), url)
         device_code, prompt = text_of(begun, "device_code", url), _prompt(begun, url)
@@ -78,7 +88,7 @@ class Login:
         end = self.runtime.monotonic() + prompt.expires_in
         yield Call(lambda: on_prompt(prompt))
         tokens = yield from self._poll(token_endpoint, device_code, interval_s, end)
-        yield Complete(lambda: self._store(tokens))
+        yield Complete(lambda: self._store(tokens, metadata))
 
     def _poll(self, url: str, device_code: str, interval_s: float, end: float) -> Protocol[Tokens]:
         """Asks until the user has decided. After a lost response or a 5xx, polling continues (RFC 8628 §3.5)."""
@@ -107,7 +117,7 @@ class Login:
         """Logs in by a browser, which returns to a loopback address."""
         metadata = yield from _discovery.fetch(self.issuer, self.runtime)
         authorize, url = metadata.endpoint("authorization_endpoint"), metadata.endpoint("token_endpoint")
-        self.file.check_writable()
+        yield Blocking(self.file.check_writable)
         verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         must_have_iss = metadata.get("authorization_response_iss_parameter_supported") is True
@@ -126,26 +136,40 @@ class Login:
             grant_type="authorization_code", code=code, redirect_uri=callback.redirect_uri, client_id=self.client_id,
             code_verifier=verifier, resource=self.resource,
         )  # fmt: skip
-        yield Complete(lambda: self._redeem(url, form))
+        yield Complete(lambda: self._redeem(url, form, metadata))
 
-    def _redeem(self, url: str, form: dict[str, str]) -> Protocol[None]:
+    def _redeem(self, url: str, form: dict[str, str], metadata: Metadata) -> Protocol[None]:
         try:
             # The server ends the tokens of a code that is used twice.
             tokens = yield from _token.request_tokens(url, form, self.runtime, scope=self.scope, is_single_use=True)
         except Refused as refusal:
             ended = LoginRequired("The server did not accept the code of the browser: start the login again.")
             raise refusal.for_caller(url, ended) from None
-        yield from self._store(tokens)
+        yield from self._store(tokens, metadata)
 
-    def _store(self, tokens: Tokens) -> Protocol[None]:
+    def _store(self, tokens: Tokens, metadata: Metadata) -> Protocol[None]:
         """Stores the session. `access_token()` without arguments then means what the login asked for."""
         with self.file.lock(self.runtime):
+            replaced = self.file.read_to_replace()
             entry = Entry(None, None, tokens.access, tokens.obtained_at)
             scope = tokens.access.scope
             session = Stored(self.issuer, self.client_id, "file", tokens.refresh_token, scope, (entry,))
             with self.file.replacement() as replacement:
                 replacement.write(session)
-        yield from ()
+            if replaced is not None and replaced.storage == "keyring":
+                with contextlib.suppress(PosternError):
+                    _keyring.delete(self.file.path)
+        if replaced is not None and replaced.issuer == self.issuer:
+            yield from self._revoke(replaced, metadata)
+
+    def _revoke(self, replaced: Stored, metadata: Metadata) -> Protocol[None]:
+        """Ends the session that was replaced (RFC 7009). If that is not possible, the login has succeeded anyway."""
+        if replaced.refresh_token is None:
+            return
+        with contextlib.suppress(PosternError):
+            url = metadata.endpoint("revocation_endpoint")
+            form = given(token=replaced.refresh_token, client_id=replaced.client_id)
+            yield from _token.attempt_once("POST", url, self.runtime, form)
 
 
 def _prompt(begun: Mapping[str, Any], url: str) -> DevicePrompt:

@@ -8,7 +8,7 @@ from pathlib import Path
 from postern_client import _token
 from postern_client._discovery import Cache
 from postern_client._document import Stored, scopes
-from postern_client._effects import Protocol, Runtime
+from postern_client._effects import Blocking, Protocol, Runtime
 from postern_client._shared import Shared
 from postern_client._store import SessionFile
 from postern_client._token import AccessToken, Refused, Tokens, given, members_or_error
@@ -40,21 +40,28 @@ class TokenSource:
         """Returns a token that need not be renewed, without a request. `until_end`: one that is valid at all."""
         raise NotImplementedError
 
+    def look_up(
+        self, resource: str | None, scope: str | None, refused: str | None, *, until_end: bool = False
+    ) -> Protocol[AccessToken | None]:
+        """Returns what `fresh` returns, without blocking an event loop."""
+        return self.fresh(resource, scope, refused, until_end=until_end)
+        yield
+
     def renew(self, resource: str | None, scope: str | None, refused: str | None = None) -> Protocol[AccessToken]:
         """Returns a token that is fresh, by at most one renewal, whoever else asks for it."""
         raise NotImplementedError
 
     def token(self, resource: str | None, scope: str | None, refused: str | None) -> Protocol[AccessToken]:
         """Returns a token, and renews it if it ends soon. If that is not possible, it is used to its end."""
-        if fresh := self.fresh(resource, scope, refused):
+        if fresh := (yield from self.look_up(resource, scope, refused)):
             return fresh
         is_pausing = self.runtime.monotonic() < self._pause_end
-        if is_pausing and (valid := self.fresh(resource, scope, refused, until_end=True)):
+        if is_pausing and (valid := (yield from self.look_up(resource, scope, refused, until_end=True))):
             return valid
         try:
             return (yield from self._renewed(resource, scope, refused))
         except (LockTimeout, ServerUnavailable):
-            valid = self.fresh(resource, scope, refused, until_end=True)
+            valid = yield from self.look_up(resource, scope, refused, until_end=True)
             if valid is None:
                 raise
             self._pause_end = self.runtime.monotonic() + PAUSE_S
@@ -101,6 +108,12 @@ class StoredSource(TokenSource):
         self, resource: str | None, scope: str | None, refused: str | None = None, *, until_end: bool = False
     ) -> AccessToken | None:
         return self.file.read().fresh(resource, scope, self.runtime.now(), refused, until_end=until_end)
+
+    def look_up(
+        self, resource: str | None, scope: str | None, refused: str | None, *, until_end: bool = False
+    ) -> Protocol[AccessToken | None]:
+        token: AccessToken | None = yield Blocking(lambda: self.fresh(resource, scope, refused, until_end=until_end))
+        return token
 
     def renew(self, resource: str | None, scope: str | None, refused: str | None = None) -> Protocol[AccessToken]:
         for _ in range(MOST_BEGINNINGS):
@@ -152,7 +165,7 @@ class StoredSource(TokenSource):
                 return None
             expected, url, problem = yield from self._revocation()
             with self.file.lock(self.runtime):
-                stored = self._readable()
+                stored = self.file.read_if_valid()
                 # Tokens go only to the server that issued them.
                 if stored is not None and (expected is None or stored.client != expected.client):
                     continue
@@ -161,12 +174,6 @@ class StoredSource(TokenSource):
                 self.file.delete()
                 return None if problem is None else still_accepted(problem)
         raise self.file.login_required("Other programs keep replacing the session")
-
-    def _readable(self) -> Stored | None:
-        try:
-            return self.file.read()
-        except PosternError:
-            return None
 
     def _revocation(self) -> Protocol[tuple[Stored | None, str | None, PosternError | None]]:
         """Returns the session, and where its tokens are revoked, or why they cannot be."""

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from postern_client import _files, _keyring, _lock
@@ -56,6 +57,23 @@ class SessionFile:
         if text is None:
             raise self.login_required(f"There is no session for the profile {self.profile.name}")
         return parse(self.path, text)
+
+    def read_if_valid(self) -> Stored | None:
+        """Returns the session, or nothing if there is none that can be read."""
+        try:
+            return self.read()
+        except PosternError:
+            return None
+
+    def read_to_replace(self) -> Stored | None:
+        """Returns the session that a login replaces, with its refresh token, wherever that is."""
+        stored = self.read_if_valid()
+        if stored is None or stored.storage == "file":
+            return stored
+        try:
+            return replace(stored, refresh_token=_keyring.read(self.path))
+        except PosternError:
+            return stored
 
     def refresh_token(self, stored: Stored) -> str | None:
         """Returns the refresh token of a session, wherever it is."""

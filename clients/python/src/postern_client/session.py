@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from os import PathLike
 from types import TracebackType
@@ -11,7 +12,7 @@ import httpx
 
 from postern_client import _memory, _sources, _workload
 from postern_client._auth import AsyncSessionAuth, SessionAuth
-from postern_client._effects import Complete, Protocol, Runtime, run, run_async
+from postern_client._effects import Blocking, Complete, Protocol, Runtime, in_thread, run, run_async
 from postern_client._login import DevicePrompt, Login, open_browser, open_browser_async, print_prompt
 from postern_client._network import AGENT, async_client, client
 from postern_client._operation import Operation
@@ -28,13 +29,14 @@ class _Session:
     """What sessions have in common: where they come from."""
 
     #: A refresh token never leaves the session, so that nothing else can spend it.
-    __slots__ = ("_http", "_runtime", "_source")
+    __slots__ = ("_http", "_process", "_runtime", "_source")
     _http: Any
     _client: ClassVar[Any]
 
     def __init__(self, source: _sources.TokenSource) -> None:
         self._source = source
         self._runtime = source.runtime
+        self._process = os.getpid()
         self._http = None
 
     @classmethod
@@ -124,8 +126,14 @@ class _Session:
         warning: str | None = yield Complete(self._source.logout)
         return warning
 
-    def _url(self, operation: Operation[Any]) -> str:
-        return self.issuer.rstrip("/") + operation.target()
+    def _url_steps(self, operation: Operation[Any]) -> Protocol[str]:
+        issuer: str = yield Blocking(lambda: self.issuer)
+        return issuer.rstrip("/") + operation.target()
+
+    def _forget_parent(self) -> None:
+        """After a fork, leaves the connections of the parent to it."""
+        if self._process != os.getpid():
+            self._process, self._http = os.getpid(), None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {type(self._source).__name__}>"
@@ -205,8 +213,8 @@ class Session(_Session):
 
         `ApiError` for every error of the API.
         """
-        response = self.request(operation.method, self._url(operation), **operation.options())
-        return operation.result(response)
+        url = run(self._url_steps(operation), self._runtime)
+        return operation.result(self.request(operation.method, url, **operation.options()))
 
     def logout(self) -> str | None:
         """Revokes the tokens of the session at the server, and deletes them here.
@@ -218,6 +226,7 @@ class Session(_Session):
 
     def close(self) -> None:
         """Closes the connections."""
+        self._forget_parent()
         self._runtime.close()
         if self._http is not None:
             self._http.close()
@@ -232,6 +241,7 @@ class Session(_Session):
         self.close()
 
     def _requests(self) -> httpx.Client:
+        self._forget_parent()
         if self._http is None:
             self._http = client(AGENT)
         http: httpx.Client = self._http
@@ -297,8 +307,8 @@ class AsyncSession(_Session):
 
     async def call(self, operation: Operation[T]) -> T:
         """Calls an operation of the management API: see `Session.call`."""
-        response = await self.request(operation.method, self._url(operation), **operation.options())
-        return operation.result(response)
+        url = await self._run(self._url_steps(operation))
+        return operation.result(await self.request(operation.method, url, **operation.options()))
 
     async def logout(self) -> str | None:
         """Revokes the session at the server and deletes its file: see `Session.logout`."""
@@ -306,6 +316,7 @@ class AsyncSession(_Session):
 
     async def aclose(self) -> None:
         """Closes the connections."""
+        self._forget_parent()
         self._runtime.close()
         for http in (self._http, self._protocol_http):
             if http is not None:
@@ -320,12 +331,19 @@ class AsyncSession(_Session):
     ) -> None:
         await self.aclose()
 
+    def _forget_parent(self) -> None:
+        if self._process != os.getpid():
+            self._protocol_http = None
+        super()._forget_parent()
+
     async def _run(self, protocol: Protocol[T]) -> T:
+        self._forget_parent()
         if self._protocol_http is None:
             self._protocol_http = async_client()
         return await run_async(protocol, self._runtime, self._protocol_http)
 
     def _requests(self) -> httpx.AsyncClient:
+        self._forget_parent()
         if self._http is None:
             self._http = async_client(AGENT)
         http: httpx.AsyncClient = self._http
@@ -345,6 +363,11 @@ def _login(
     file: SessionFile = source.file
     chosen = file.profile
     return Login(source.runtime, file, issuer or chosen.issuer, client_id or chosen.client_id, scope, resource)
+
+
+async def _login_async(*arguments: Any) -> Login:
+    """Returns a login in an asynchronous program: the configuration is read in a thread."""
+    return await in_thread(lambda: _login(*arguments))
 
 
 def login_with_device(
@@ -385,7 +408,7 @@ async def login_with_device_async(
     _runtime: Runtime | None = None,
 ) -> AsyncSession:
     """Logs in a user by the code of a device: see `login_with_device`. `on_prompt` can be asynchronous."""
-    login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
+    login = await _login_async(issuer, client_id, profile, scope, resource, home, _runtime)
     with login.runtime.closing_on_error():
         async with async_client() as http:
             await run_async(login.with_device(on_prompt), login.runtime, http)
@@ -427,7 +450,7 @@ async def login_with_browser_async(
     _runtime: Runtime | None = None,
 ) -> AsyncSession:
     """Logs in a user with a browser on this machine: see `login_with_browser`. `on_url` can be asynchronous."""
-    login = _login(issuer, client_id, profile, scope, resource, home, _runtime)
+    login = await _login_async(issuer, client_id, profile, scope, resource, home, _runtime)
     with login.runtime.closing_on_error():
         async with async_client() as http:
             await run_async(login.with_browser(on_url), login.runtime, http)
