@@ -24,6 +24,11 @@ hour:
     cd clients/typescript && npm ci --ignore-scripts && npx tsc -p tsconfig.test.json
     cd clients/typescript && POSTERN_TEST_REQUESTS_PER_SECOND=50 node --test build/test/hour.test.js
 
+# Let a process and tasks of the Python package do the same, against the local program: twenty minutes each
+hour-python:
+    cargo build -p local
+    POSTERN_FULL=1 POSTERN_PROGRAM="${CARGO_TARGET_DIR:-$PWD/target}/debug/postern-local" clients/python/check tests/test_hour.py
+
 # Format the code
 format:
     cargo fmt --all
