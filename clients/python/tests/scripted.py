@@ -43,6 +43,7 @@ class Scripted(http.server.ThreadingHTTPServer):
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                headers["x-peer"] = str(self.client_address[1])
                 request = Request(self.command, self.path, headers, body)
                 server.requests.append(request)
                 status, sent, members = answer(request)
@@ -102,7 +103,7 @@ def authorization_server(answer: Callable[[Request], Answer] | None = None) -> I
             return 200, {}, metadata(server.url)
         if answer is not None:
             return answer(request)
-        number = len(server.requests)
+        number = f"{len(server.requests)}-of-{server.server_address[1]}"
         tokens = {"access_token": f"at{number}", "refresh_token": f"rt{number}", "token_type": "Bearer"}
         return 200, {}, {**tokens, "expires_in": 3600}
 
