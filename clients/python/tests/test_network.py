@@ -10,7 +10,16 @@ import httpx
 import pytest
 
 from harness import Clock
-from postern_client import AsyncSession, InvalidClient, InvalidScope, PosternError, ServerUnavailable, Session, _token
+from postern_client import (
+    AsyncSession,
+    InvalidClient,
+    InvalidResponse,
+    InvalidScope,
+    PosternError,
+    ServerUnavailable,
+    Session,
+    _token,
+)
 from postern_client._effects import Runtime, run
 from scripted import Answer, Dripping, Request, authorization_server, scripted, serving
 
@@ -196,15 +205,21 @@ def test_an_error_of_a_server_is_shown_without_secrets() -> None:
     assert str(caught.value).isprintable()
 
 
-def test_deep_json_is_not_a_response() -> None:
-    def answer(request: Request) -> Answer:
-        nested: Any = []
-        for _ in range(500):
-            nested = [nested]
-        return 200, {}, nested
+NOT_JSON = {
+    "a deep list": b"[" * 100_000,
+    "a deep object": b'{"a":' * 100_000,
+    "not a number": b'{"expires_in": NaN}',
+    "not text": b"\xff",
+    "nothing": b"",
+}
 
-    with authorization_server(answer) as server, pytest.raises(PosternError):
-        token_of(server.url, False)
+
+@pytest.mark.parametrize("content", NOT_JSON.values(), ids=NOT_JSON)
+def test_what_is_not_json_is_not_a_response(content: bytes) -> None:
+    runtime = Runtime(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=content)))
+    with pytest.raises(InvalidResponse):
+        run(_token.request_tokens("https://auth.example.com/token", {}, runtime, scope=None), runtime)
+    runtime.close()
 
 
 def test_a_wrong_secret_is_reported() -> None:
