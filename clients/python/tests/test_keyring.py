@@ -74,14 +74,15 @@ class Secrets:
         with self.found() as items:
             return [item.get_secret().decode() for item in items]
 
-    def create(self, token: str) -> None:
-        """Creates the item that the package for Rust creates."""
+    def create(self, token: str, **others: str) -> None:
+        """Creates the item that the package for Rust creates, with other attributes."""
         import secretstorage
 
         with contextlib.closing(secretstorage.dbus_init()) as connection:
             label = f"keyring:{self.attributes['username']}@postern"
             collection = secretstorage.get_default_collection(connection)
-            collection.create_item(label, self.attributes, token.encode(), True, "application/octet-stream")
+            attributes = {**self.attributes, **others}
+            collection.create_item(label, attributes, token.encode(), True, "application/octet-stream")
 
 
 @needs_secret_service
@@ -115,6 +116,15 @@ def test_an_entry_is_found_by_what_other_languages_compare(tmp_path: Path) -> No
         assert attributes == {"service": "postern", "username": str(path)}
         assert item.get_label() == f"keyring:{path}@postern"
     assert _keyring.read(path) == "rt_1"
+
+
+@needs_secret_service
+@pytest.mark.usefixtures("bus", "harness")
+def test_an_entry_with_more_attributes_is_replaced(tmp_path: Path) -> None:
+    secrets = Secrets(tmp_path / "default.json")
+    secrets.create("rt_1", application="Python keyring library")
+    _keyring.store(tmp_path / "default.json", "rt_2")
+    assert secrets.tokens() == ["rt_2"]
 
 
 @needs_secret_service
