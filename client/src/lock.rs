@@ -95,8 +95,8 @@ fn failed(path: &Path, error: io::Error) -> Error {
 
 fn timed_out(path: &Path) -> Error {
     let message = format!(
-        "{} has been locked by another program for {} seconds. End it, and try again. Do not delete \
-         the file.",
+        "{} has been locked by another program for {} seconds. End it, and try again. Do not \
+         delete the file.",
         path.display(),
         LONGEST_WAIT.as_secs()
     );

@@ -293,7 +293,10 @@ async fn without(
                     let next = Secrets { drops: current.drops + 1, ..current.clone() };
                     DropKey::Dropped(Box::new(next))
                 }
-                outcome => outcome,
+                outcome @ (DropKey::Dropped(_)
+                | DropKey::Unknown
+                | DropKey::Ambiguous(_)
+                | DropKey::InvalidNotBefore(_)) => outcome,
             },
         };
     }

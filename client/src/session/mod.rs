@@ -185,8 +185,8 @@ impl Session {
 
     /// Sends a request with an access token, and with a signature if the session
     /// [signs](Self::with_signatures). If the token is refused, it is renewed once, and the request
-    /// is sent once more, if its body can be. Redirects are not followed. A connection has to be made
-    /// within 10 seconds; how long the response takes is not limited.
+    /// is sent once more, if its body can be. Redirects are not followed. A connection has to be
+    /// made within 10 seconds; how long the response takes is not limited.
     ///
     /// # Errors
     /// As [`Self::access_token`], [`ErrorCode::InsecureIssuer`] if the URL is neither `https` nor

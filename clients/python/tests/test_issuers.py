@@ -167,7 +167,7 @@ def test_a_logout_without_a_refresh_token_revokes_the_access_tokens(home: Path) 
 def test_without_a_refresh_token_the_user_logs_in(refresh_token: str | None, home: Path) -> None:
     with authorization_server() as server, Session.open() as session:
         write(home, server.url, refresh_token)
-        with pytest.raises(LoginRequired, match="with `postern login`"):
+        with pytest.raises(LoginRequired, match="log in with `postern login`"):
             session.access_token()
         assert server.forms("/token") == []
 

@@ -298,7 +298,7 @@ def test_an_expired_key_is_refused(server: str, harness: Harness) -> None:
     assert_refused(get(server, token))
 
 
-def test_a_refresh_token_is_no_access_token(server: str, harness: Harness) -> None:
+def test_a_refresh_token_is_not_accepted(server: str, harness: Harness) -> None:
     tokens = harness.control(tokens={"scope": "orders:read", "resource": ORDERS})["tokens"]
     assert_refused(get(server, tokens["refresh_token"]))
 
@@ -545,7 +545,7 @@ def test_headers_cannot_name_another_tool(server: str, harness: Harness) -> None
     ],
     ids=lambda body: body[:60].decode(),
 )
-def test_a_body_that_is_no_message_is_refused(body: bytes, harness: Harness) -> None:
+def test_a_body_that_is_not_a_message_is_refused(body: bytes, harness: Harness) -> None:
     verifier = verifier_of(harness)
     principal = Principal("usr_1", ("orders:read",))
     with pytest.raises(Refusal) as caught:

@@ -444,7 +444,7 @@ def test_a_role_of_aws_gets_a_token(harness: Harness, home: Path, monkeypatch: p
         session.access_token()
 
 
-def test_a_spent_token_in_a_file_is_said(harness: Harness, home: Path, clock: Clock) -> None:
+def test_a_spent_token_in_a_file_is_reported(harness: Harness, home: Path, clock: Clock) -> None:
     workload = harness.ready["workload"]
     path = home / "token"
     path.write_text(harness.control(workload_token={"kind": "oidc"})["workload_token"], encoding="utf-8")
@@ -477,7 +477,7 @@ def test_profiles_are_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "A", "-x", ".x", "x" * 65, "a/b", "a b", ""])
-def test_a_name_that_is_no_profile_is_refused(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_name_of_a_profile_is_refused(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTERN_PROFILE", name)
     if name:
         with pytest.raises(SessionInvalid, match="name of a profile"):

@@ -44,7 +44,7 @@ class SessionFile:
         return cls(Profile(path.stem, DEFAULT_ISSUER, DEFAULT_CLIENT_ID), path.parent)
 
     def login_required(self, why: str) -> LoginRequired:
-        return LoginRequired(f"{why}: sign in with `{self.profile.login_command}`, or by login_with_device().")
+        return LoginRequired(f"{why}: log in with `{self.profile.login_command}`, or by login_with_device().")
 
     def read(self) -> Stored:
         """Reads the file.

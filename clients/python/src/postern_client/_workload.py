@@ -44,11 +44,11 @@ class GitHub(Source):
         _discovery.check_secure(url, "ACTIONS_ID_TOKEN_REQUEST_URL")
         address = f"{url}{'&' if '?' in url else '?'}{urlencode({'audience': audience})}"
         headers = {"Authorization": f"bearer {bearer}"}
-        reply = yield from _token.attempt("GET", address, runtime, headers=headers)
-        value = (object_of(reply.body) or {}).get("value")
-        if reply.status != 200 or not isinstance(value, str):
+        response = yield from _token.attempt("GET", address, runtime, headers=headers)
+        value = (object_of(response.body) or {}).get("value")
+        if response.status != 200 or not isinstance(value, str):
             raise WorkloadTokenUnavailable(
-                f"GitHub gave no token for this job (status {reply.status}): check `permissions: id-token: write`."
+                f"GitHub gave no token for this job (status {response.status}): check `permissions: id-token: write`."
             )
         return value
 

@@ -27,7 +27,7 @@ class AccessDenied(PosternError):
 
 
 class ExpiredToken(PosternError):
-    """The code of a device was not approved in time."""
+    """Nobody approved the login in time."""
 
     code = "expired_token"
 
@@ -51,13 +51,13 @@ class InvalidTarget(PosternError):
 
 
 class ServerUnavailable(PosternError):
-    """The server could not be reached, or could not answer. The session is kept."""
+    """The server cannot be reached, or has failed. The session is kept."""
 
     code = "server_unavailable"
 
 
 class InvalidResponse(PosternError):
-    """The server answered something that the protocol does not allow."""
+    """The response of the server is not what the protocol allows."""
 
     code = "invalid_response"
 
@@ -93,6 +93,6 @@ class WorkloadTokenUnavailable(PosternError):
 
 
 class Cancelled(PosternError):
-    """A login was given up before it ended."""
+    """The program has ended the login."""
 
     code = "cancelled"

@@ -163,7 +163,7 @@ class Session(_Session):
 
         # Errors
 
-        `login_required`, `server_unavailable`, and all others of the vocabulary but those of logins.
+        `login_required`, `server_unavailable`, and all other codes except those of logins.
         """
         return run(self._source.token(resource, scope, None), self._runtime)
 
