@@ -9,8 +9,8 @@ use postern::{
     config::ConfiguredAudience,
     core::{scope::Scopes, secret::Secret},
     grant::{
-        client::{ClientParameters, PresentedClient},
         device_code,
+        presented_client::{ClientParameters, PresentedClient},
     },
     http::{Form, Request, Response, one_or_none},
 };

@@ -22,8 +22,8 @@ use postern::{
         subject::Subject,
     },
     grant::{
-        ClientCredentials, agent_secret,
-        client::{self, ClientParameters, PresentedClient},
+        ClientCredentials, agent_secret, client,
+        presented_client::{ClientParameters, PresentedClient},
     },
     http::{CredentialSource as _, Form, Request, Response, one_or_none},
     telemetry,

@@ -4,7 +4,7 @@ use postern::{
     App, Error, Refusal,
     core::secret::Secret,
     grant::{
-        client::IdentifiedClient,
+        presented_client::IdentifiedClient,
         presenter::Presenter,
         refresh::{RefreshTokenRequest, refresh},
     },

@@ -387,6 +387,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "grant/leaked.rs",
             "grant/password.rs",
             "grant/password_change.rs",
+            "grant/presented_client.rs",
             "grant/refresh.rs",
             "grant/revoke.rs",
             "grant/session.rs",

@@ -328,7 +328,7 @@ async fn another_environment_continues_after_one_was_killed() {
         let token = postern::core::secret::Secret::new(token.to_owned());
         let request = postern::grant::refresh::RefreshTokenRequest {
             token: &token,
-            client: &postern::grant::client::IdentifiedClient::Unidentified,
+            client: &postern::grant::presented_client::IdentifiedClient::Unidentified,
             scopes: None,
             audience: None,
             presenter: &presenter,

@@ -8,10 +8,10 @@ use postern::{
     core::{scope::Scopes, secret::Secret},
     grant::{
         ACCESS_TOKEN_TYPE, ClientCredentials, Tokens, agent_secret,
-        client::{IdentifiedClient, PresentedClient},
         delegation::{self, DelegationRequest},
         federation::{self, WorkloadRequest},
         key_exchange::{self, KeyExchangeRequest},
+        presented_client::{IdentifiedClient, PresentedClient},
         presenter::Presenter,
     },
     http::{Form, Request},

@@ -19,7 +19,8 @@ use postern::{
     grant::{
         ClientCredentials, ClientProof, Tokens,
         agent_secret::{self, RequestedScopes},
-        client::{self, ClientParameters, PresentedClient},
+        client,
+        presented_client::{ClientParameters, PresentedClient},
         presenter::Presenter,
     },
     http::{CredentialSource as _, Form, Request, Response},

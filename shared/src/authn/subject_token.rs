@@ -14,7 +14,9 @@ use crate::{
     },
     credential::{ParsedApiKey, ParsedCliToken},
     crypto::{Digest, jwt, thumbprint::KeyThumbprint},
-    grant::{client::PresentedClient, delegation::PresentedUser, key_exchange::PresentedKey},
+    grant::{
+        delegation::PresentedUser, key_exchange::PresentedKey, presented_client::PresentedClient,
+    },
     http::CredentialSource,
     token::{self, Claims},
 };

@@ -23,11 +23,8 @@
 //!    contains the family as it was at that moment, and step 3 decides again.
 
 use super::{
-    Tokens, agent_secret,
-    client::{self, IdentifiedClient},
-    family, last_use,
-    presenter::Presenter,
-    scope_not_granted,
+    Tokens, agent_secret, client, family, last_use, presented_client::IdentifiedClient,
+    presenter::Presenter, scope_not_granted,
 };
 use crate::{
     config::ConfiguredAudience,
