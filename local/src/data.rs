@@ -194,6 +194,18 @@ impl DataLocation {
         }
     }
 
+    /// Waits until no other program starts with this folder. The first start creates what the
+    /// others use: tables, keys and an organization.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the lock cannot be had.
+    pub async fn lock_starts(&self) -> Result<Option<ChangeLock>, Error> {
+        let Some(file) = self.file(SHOWN) else { return Ok(None) };
+        let what = Error::io(format!("locking {}", file.display()));
+        let locked = tokio::task::spawn_blocking(move || ChangeLock::acquire(&file)).await;
+        locked.map_err(|error| what(error.into()))?.map(Some)
+    }
+
     /// Stores what is shown at every start.
     ///
     /// # Errors

@@ -157,6 +157,7 @@ impl std::fmt::Debug for Ready {
 pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let template = Template::load()?;
     options.data.prepare()?;
+    let _lock = options.data.lock_starts().await?;
     let mut shown = options.data.load_credentials()?;
     let mut config = settings::load(&options.config, &mut shown, url, options.requests.level())?;
     let mut notices = Vec::new();

@@ -94,6 +94,19 @@ fn a_dropped_key_stays_dropped_for_a_program_that_has_read_the_file_before() {
     assert_eq!(folder.signing_kids().len(), 2, "and the rotation is there too");
 }
 
+/// It contains keys, also one that is dropped later.
+#[test]
+fn what_a_killed_program_has_left_is_removed() {
+    let folder = Folder::new();
+    let left = folder.folder.path().join(".secrets.json.a1b2c3.unfinished");
+    let other = folder.folder.path().join(".other.json.a1b2c3.unfinished");
+    for file in [&left, &other] {
+        fs::write(file, folder.text()).unwrap();
+    }
+    folder.keys().unwrap().rotate().unwrap();
+    assert!(!left.exists() && other.exists());
+}
+
 #[test]
 fn a_rotation_and_a_drop_at_once_both_take_place() {
     let folder = Folder::new();

@@ -170,3 +170,26 @@ fn a_store_that_does_not_answer_is_named() {
     );
     assert_eq!(message, expected);
 }
+
+#[test]
+fn programs_that_start_at_once_on_a_new_folder_are_one_deployment() {
+    let data = tempfile::tempdir().unwrap();
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let start = |folder: &tempfile::TempDir| {
+        let data = data.path().join("new");
+        let data = data.to_str().unwrap();
+        RunningProgram::start(&["serve", "--data", data, "--listen", "127.0.0.1:0"], folder.path())
+    };
+    let programs: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> =
+            folders.iter().map(|folder| scope.spawn(move || start(folder))).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    for program in &programs {
+        for member in ["organization_id", "api_key", "operator_key"] {
+            assert_eq!(program.text(member), programs[0].text(member), "{member}");
+        }
+        let key = format!("X-API-Key: {}", program.text("api_key"));
+        assert_eq!(curl(&[&programs[0].url("/v1/auth/whoami"), "-H", &key]).status, 200);
+    }
+}
