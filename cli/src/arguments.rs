@@ -197,8 +197,8 @@ impl From<AccessArgs> for TokenRequest {
 }
 
 /// Which credential is used: that of a workload with --from, else the session of --profile, else
-/// POSTERN_API_KEY, else POSTERN_AGENT_ID with POSTERN_AGENT_SECRET, else the session of the default
-/// profile.
+/// POSTERN_API_KEY, else POSTERN_AGENT_ID with POSTERN_AGENT_SECRET, else the session of the
+/// default profile.
 #[derive(Args)]
 #[command(next_help_heading = "Credential")]
 pub(crate) struct CredentialArgs {

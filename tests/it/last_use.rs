@@ -407,10 +407,9 @@ async fn a_rotated_key_shows_the_last_use_of_both_secrets_during_the_overlap() {
     assert_eq!(shown(&world, &path).await, json!([null, null]));
     world.advance_s(HOUR_S);
     world.use_key(&new).await;
-    for record in [
-        world.get(&path).send().await.expect(200).body,
-        world.get("/v1/keys").send().await.expect(200).body["items"][1].clone(),
-    ] {
+    let list = world.get("/v1/keys").send().await.expect(200).body;
+    let listed = list["items"].as_array().unwrap().iter().find(|key| key["id"] == id.as_str());
+    for record in [&world.get(&path).send().await.expect(200).body, listed.unwrap()] {
         assert_eq!(record["last_used_at"], "2026-01-01T01:00:00Z");
         assert_eq!(record["last_used_from"], ADDRESS);
         assert_eq!(record["previous_expires_at"], "2026-01-01T02:00:00Z");

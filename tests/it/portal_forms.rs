@@ -87,7 +87,8 @@ async fn the_store_never_contains_a_new_secret_in_plain_text() {
         "BatchGetItem",
         "UpdateItem",
         "UpdateItem",
-        "Query", // visitor, take, delete, list
+        "Query",
+        "BatchGetItem", // visitor, take, delete, list, last uses
     ];
     assert_eq!(names, expected);
     let removed = &calls[6].body;

@@ -1,6 +1,6 @@
 //! `postern curl`: runs `curl` with headers that neither its command line nor a file contains.
 //!
-//! 1. Read from the arguments where curl will send the token: only over `https`, or to this machine.
+//! 1. Read from the arguments where curl will send the token: over `https`, or to this machine.
 //! 2. For a signature, read which request curl will send.
 //! 3. Write the headers to a pipe, which curl reads as a configuration file.
 //! 4. Become curl.
