@@ -1420,7 +1420,7 @@ var Server = class {
     });
   }
   /** Ends a token (RFC 7009). */
-  async revoke(token) {
+  async revoke(token, attempts = "several") {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
@@ -1429,7 +1429,7 @@ var Server = class {
         this.client,
         this.authentication(server),
         token,
-        this.options("several")
+        this.options(attempts)
       );
       await processRevocationResponse(response);
     });

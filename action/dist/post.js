@@ -1350,7 +1350,7 @@ var Server = class {
     });
   }
   /** Ends a token (RFC 7009). */
-  async revoke(token2) {
+  async revoke(token2, attempts = "several") {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
@@ -1359,7 +1359,7 @@ var Server = class {
         this.client,
         this.authentication(server),
         token2,
-        this.options("several")
+        this.options(attempts)
       );
       await processRevocationResponse(response);
     });

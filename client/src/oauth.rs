@@ -227,6 +227,33 @@ impl Server {
         token: &SecretString,
         kind: TokenKind,
     ) -> Result<()> {
+        let request = self.revocation(client, token, kind).await?;
+        let answer = self.context.send(&request, Repetition::Always).await?;
+        let status = answer.response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let message = format!("{} answered {}.", request.uri(), status.as_u16());
+        Err(Error::new(ErrorCode::InvalidResponse, message))
+    }
+
+    /// Revokes a refresh token that is no longer stored, if the server can do so now.
+    pub(crate) async fn revoke_once(
+        &self,
+        client: &OauthClient,
+        token: &SecretString,
+    ) -> Result<()> {
+        let request = self.revocation(Some(client), token, TokenKind::Refresh).await?;
+        self.context.send_once(&request).await.map(drop)
+    }
+
+    /// Returns the request that revokes a token.
+    async fn revocation(
+        &self,
+        client: Option<&OauthClient>,
+        token: &SecretString,
+        kind: TokenKind,
+    ) -> Result<Request<Vec<u8>>> {
         let metadata = self.metadata().await?;
         let Some(endpoint) = &metadata.revocation_endpoint else {
             let message = format!("{} cannot revoke tokens.", self.issuer);
@@ -242,12 +269,7 @@ impl Server {
         if let Some(credentials) = client.and_then(OauthClient::basic) {
             request.headers_mut().insert(header::AUTHORIZATION, credentials);
         }
-        let status = self.context.send(&request, Repetition::Always).await?.response.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let message = format!("{endpoint} answered {}.", status.as_u16());
-        Err(Error::new(ErrorCode::InvalidResponse, message))
+        Ok(request)
     }
 
     /// Returns the tokens of an answer to a request that the `oauth2` crate did not send.

@@ -22,7 +22,7 @@ use super::{
     renewals::{Renewable, Renewals},
 };
 use crate::{
-    AccessToken, Context, Error, ErrorCode, Login, Profile, Result, Storage, TokenRequest,
+    AccessToken, Context, Error, ErrorCode, Issuer, Login, Profile, Result, Storage, TokenRequest,
     files::{self, Replacement},
     lock::SessionLock,
     oauth::{IssuedTokens, OauthClient, Server},
@@ -70,7 +70,7 @@ impl StoredSession {
         Ok((session, storage))
     }
 
-    /// Stores the tokens of a login, in place of the previous session.
+    /// Stores the tokens of a login, in place of the previous session, which is then ended.
     pub(crate) async fn store_login(
         &self,
         profile: &Profile,
@@ -82,9 +82,38 @@ impl StoredSession {
         document.scope = issued.access_token.scope.clone();
         // Without arguments, a program means what the login asked for.
         document.store(&TokenRequest::default(), &issued);
-        let _lock = SessionLock::acquire(&self.context, &self.path).await?;
+        let lock = SessionLock::acquire(&self.context, &self.path).await?;
+        let previous = self.previous().await;
         let replacement = self.prepare().await?;
-        self.replace(replacement, document, issued.refresh_token).await
+        self.replace(replacement, document, issued.refresh_token).await?;
+        if let Some((previous, token)) = previous {
+            #[cfg(feature = "keyring")]
+            if previous.storage == Storage::Keyring && storage == Storage::File {
+                drop(crate::keyring::delete(&self.path).await);
+            }
+            drop(lock); // others wait for it
+            self.end(&previous, &token, &profile.issuer).await;
+        }
+        Ok(())
+    }
+
+    /// Returns the session that a login replaces, and its refresh token, if both can be read.
+    async fn previous(&self) -> Option<(SessionDocument, SecretString)> {
+        let previous = self.read().await.ok()?;
+        let token = self.refresh_token(&previous).await.ok()??;
+        Some((previous, token))
+    }
+
+    /// Revokes the refresh token of a session that a login at `issuer` has replaced. If that is not
+    /// possible, the login has succeeded anyway.
+    async fn end(&self, previous: &SessionDocument, token: &SecretString, issuer: &Issuer) {
+        if previous.issuer != issuer.as_str() {
+            return;
+        }
+        let client = OauthClient::public(&previous.client_id);
+        if let Ok(server) = self.server(previous) {
+            drop(server.revoke_once(&client, token).await);
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -208,7 +208,7 @@ export class Server {
   }
 
   /** Ends a token (RFC 7009). */
-  async revoke(token: string): Promise<void> {
+  async revoke(token: string, attempts: Attempts = "several"): Promise<void> {
     const server = await this.metadata();
     endpoint(server, "revocation_endpoint");
     await understood(this.issuer, async () => {
@@ -217,7 +217,7 @@ export class Server {
         this.client,
         this.authentication(server),
         token,
-        this.options("several"),
+        this.options(attempts),
       );
       await oauth.processRevocationResponse(response);
     });

@@ -82,7 +82,7 @@ export class StoredSource implements Source {
     });
   }
 
-  /** Stores the session of a login. */
+  /** Stores the session of a login, and ends the one that it replaces. */
   static async create(
     server: Server,
     paths: SessionPaths,
@@ -102,9 +102,12 @@ export class StoredSource implements Source {
     // What the login asked for is what requests get that ask for nothing.
     const session = withTokens(empty, {}, tokens);
     await createFolder(paths);
-    await withLock(server.runtime, paths.lock, async () =>
-      (await Replacement.prepare(paths)).write(session),
-    );
+    const replaced = await withLock(server.runtime, paths.lock, async () => {
+      const previous = await readSession(paths.file).catch(() => undefined);
+      await (await Replacement.prepare(paths)).write(session);
+      return previous;
+    });
+    if (replaced?.issuer === server.issuer) await end(server, replaced);
     return new StoredSource(server.runtime, paths, session);
   }
 
@@ -248,6 +251,14 @@ export class StoredSource implements Source {
     await deleteSession(this.#paths);
     return result;
   }
+}
+
+/** Revokes a session that was replaced. If that is not possible, the login has succeeded anyway. */
+async function end(server: Server, { client_id: clientId, refresh_token: token }: StoredSession) {
+  if (!token) return;
+  const owner =
+    clientId === server.clientId ? server : new Server(server.runtime, server.issuer, { clientId });
+  await owner.revoke(token, "once").catch(() => {});
 }
 
 const NOT_UNDERSTOOD =
