@@ -61,10 +61,12 @@ fn mask(text: &str) -> String {
         // The forms in which pages show them.
         let form = r#"(?<form>name="csrf" value="[^"]+"|\?sent=[0-9A-Za-z_-]{43})"#;
         let hint = "(?<hint>[a-z]{2,8}_[a-z]{2}_[0-9a-z]{1,9}…[0-9A-Za-z]{4})";
+        // The local program has no authorizer, so what only an authorizer has seen is unused there.
+        let last_use = r"(?<last_use><span>(?:last used <time[^>]*>[^<]*</time>(?: from [^<]*)?|no recorded use)</span>)";
         let moment = r"(?<moment>\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d UTC)";
         let time = r"(?<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z)";
         let prefix = r"(?<prefix>[a-z]*_[a-z]{2}_[0-9a-hjkmnp-tv-z]{26})";
-        let pages = format!("{session}|{user_code}|{form}|{hint}|{moment}");
+        let pages = format!("{session}|{user_code}|{form}|{hint}|{last_use}|{moment}");
         Regex::new(&format!(
             "(?<secret>{})|{pages}|{jwt}|{prefix}|{id}|{time}",
             postern::credential::PATTERN
@@ -73,8 +75,10 @@ fn mask(text: &str) -> String {
     });
     let Some(forms) = &*FORMS else { return text.to_owned() };
     let masked: Cow<'_, str> = forms.replace_all(text, |found: &Captures<'_>| {
-        const KINDS: [&str; 9] =
-            ["secret", "session", "code", "form", "hint", "moment", "jwt", "prefix", "time"];
+        const KINDS: [&str; 10] = [
+            "secret", "session", "code", "form", "hint", "last_use", "moment", "jwt", "prefix",
+            "time",
+        ];
         match KINDS.into_iter().find(|kind| found.name(kind).is_some()) {
             Some(kind) => format!("<{kind}>"),
             None => format!("<{}>", &found["kind"]),
