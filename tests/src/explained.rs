@@ -2,8 +2,9 @@
 //! deployment finds out the cause of each, and nothing that was presented.
 
 use std::{
-    collections::HashMap,
-    io,
+    collections::{BTreeSet, HashMap},
+    env, fs, io,
+    path::PathBuf,
     sync::{Mutex, OnceLock},
 };
 
@@ -60,6 +61,30 @@ pub fn check(request: &Request<Bytes>, response: &Response<Bytes>) -> Result<(),
     Ok(())
 }
 
+/// Returns the causes that no test has met since the folder of [`note`] was removed.
+pub fn causes_not_met() -> BTreeSet<&'static str> {
+    let is_met = |name: &&str| fs::exists(folder_of_causes().join(name)).unwrap();
+    Refusal::ALL.iter().map(|refusal| refusal.name()).filter(|name| !is_met(name)).collect()
+}
+
+/// Notes that a line explains its cause. There is an empty file for each such cause, because
+/// several test programs meet them.
+fn note(id: &str, cause: &str, line: &str) {
+    let Some(refusal) = Refusal::ALL.iter().find(|refusal| refusal.name() == cause) else { return };
+    let page = explain::explain(id, line, &"the log").unwrap_or_default();
+    if page.contains(cause) && page.contains(refusal.meaning()) {
+        fs::create_dir_all(folder_of_causes()).unwrap();
+        fs::write(folder_of_causes().join(cause), "").unwrap();
+    }
+}
+
+/// The folder `tmp/causes` of the build output.
+fn folder_of_causes() -> PathBuf {
+    let program = env::current_exe().unwrap();
+    let output = program.ancestors().nth(3).expect("OUTPUT/debug/deps/PROGRAM");
+    output.join("tmp/causes")
+}
+
 /// The lines of refused requests, by request id.
 fn lines() -> &'static Mutex<HashMap<String, String>> {
     static LINES: OnceLock<Mutex<HashMap<String, String>>> = OnceLock::new();
@@ -73,8 +98,9 @@ pub struct Records;
 impl io::Write for Records {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let value: Value = serde_json::from_slice(line).unwrap_or_default();
-        if let (Some(id), Some(_)) = (value["request_id"].as_str(), value.get("cause")) {
+        if let (Some(id), Some(cause)) = (value["request_id"].as_str(), value["cause"].as_str()) {
             let text = String::from_utf8_lossy(line);
+            note(id, cause, &text);
             lines().lock().unwrap().entry(id.to_owned()).or_default().push_str(&text);
         }
         Ok(line.len())

@@ -1,7 +1,7 @@
 //! A fresh deployment for one test.
 
 use std::sync::{
-    Arc,
+    Arc, LazyLock,
     atomic::{AtomicI64, Ordering},
 };
 
@@ -107,11 +107,11 @@ impl World {
         let entropy = Entropy::system();
         let config = config(&setup);
 
-        let template = Template::load().unwrap();
+        let template = template();
         let engine = match remote_store() {
             None => {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-                Engine::start(None, listener, &template).unwrap()
+                Engine::start(None, listener, template).unwrap()
             }
             Some(url) => Engine::remote(&url).await.unwrap(),
         };
@@ -135,7 +135,7 @@ impl World {
         secrets.operator_key_sha256 = Some(operator.digest);
 
         let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
-        let gateway = Gateway::new(&app, &template).unwrap();
+        let gateway = Gateway::new(&app, template).unwrap();
         let mut world = Self {
             app,
             gateway,
@@ -223,7 +223,7 @@ impl World {
         let mut app = App::new(config, &secrets, store, clock, entropy).unwrap();
         app.context.secret_versions = versions;
         let app = Arc::new(app);
-        let gateway = Gateway::new(&app, &Template::load().unwrap()).unwrap();
+        let gateway = Gateway::new(&app, template()).unwrap();
         Self {
             app,
             gateway,
@@ -451,6 +451,12 @@ impl World {
 #[expect(clippy::disallowed_methods, reason = "a setting of the test run, not of a deployment")]
 fn remote_store() -> Option<String> {
     std::env::var("POSTERN_TEST_STORE").ok()
+}
+
+/// Returns the template, which is parsed once for all tests.
+fn template() -> &'static Template {
+    static TEMPLATE: LazyLock<Template> = LazyLock::new(|| Template::load().unwrap());
+    &TEMPLATE
 }
 
 fn config(setup: &Setup) -> Config {
