@@ -1,4 +1,4 @@
-//! Requests to the API of a deployment, and what its answers mean.
+//! Requests to the API of a deployment, and what its responses mean.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl<'a> Api<'a> {
         self.json(self.send(Method::PUT, self.url(path)?, Some(body)).await?).await
     }
 
-    /// Posts what is answered without a body.
+    /// Posts what has a response without a body.
     pub(crate) async fn change(&self, path: &[&str], body: &Value) -> Result<(), Failure> {
         self.send(Method::POST, self.url(path)?, Some(body)).await.map(drop)
     }
@@ -89,8 +89,8 @@ impl<'a> Api<'a> {
             if let Some(cursor) = &cursor {
                 url.query_pairs_mut().append_pair("cursor", cursor);
             }
-            let answer = self.json(self.send(Method::GET, url, None).await?).await?;
-            let page: Page = serde_json::from_value(answer).map_err(|_| self.unexpected(None))?;
+            let response = self.json(self.send(Method::GET, url, None).await?).await?;
+            let page: Page = serde_json::from_value(response).map_err(|_| self.unexpected(None))?;
             let is_repeated = page.next_cursor.is_some() && page.next_cursor == cursor;
             if is_repeated || page.items.len() > missing {
                 return Err(self.unexpected(None));
@@ -146,7 +146,7 @@ impl<'a> Api<'a> {
         serde_json::from_slice(&bytes).map_err(|_| self.unexpected(Some(status)))
     }
 
-    /// Returns the failure that an answer stands for.
+    /// Returns the failure that a response stands for.
     async fn refused(&self, response: Response) -> Failure {
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -178,13 +178,13 @@ impl<'a> Api<'a> {
         Failure::new(exit_code(status), message)
     }
 
-    /// Returns the failure for an answer that is not one of this API.
+    /// Returns the failure for a response that is not one of this API.
     fn unexpected(&self, status: Option<StatusCode>) -> Failure {
         let issuer = &self.caller.issuer;
         let what = status.map(|status| format!(" (status {})", status.as_u16()));
         let message = format!(
-            "The answer of {issuer} is not one of Postern{}. Check the issuer, and whether a proxy \
-             answered in its place.",
+            "The response of {issuer} is not one of Postern{}. Check the issuer, and whether a \
+             proxy answered in its place.",
             what.unwrap_or_default()
         );
         Failure::new(status.map_or(FAILED, exit_code), message)

@@ -27,7 +27,7 @@ pub struct ServerMetadata {
     pub introspection_endpoint: Option<Url>,
     /// The key set with which tokens are verified.
     pub jwks_uri: Option<Url>,
-    /// Whether the answer of the authorization endpoint names the issuer (RFC 9207).
+    /// Whether the response of the authorization endpoint names the issuer (RFC 9207).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
 }
@@ -59,9 +59,9 @@ pub async fn discover(context: &Context, issuer: &Issuer) -> Result<ServerMetada
             .header(ACCEPT, "application/json")
             .body(Vec::new())
             .map_err(|_| invalid(issuer, "its URL is not valid"))?;
-        let answer = context.send(&request, Repetition::Always).await?.response;
-        match answer.status() {
-            StatusCode::OK => return parse(issuer, answer.body()),
+        let response = context.send(&request, Repetition::Always).await?.response;
+        match response.status() {
+            StatusCode::OK => return parse(issuer, response.body()),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {}
             status => return Err(invalid(issuer, &format!("it answered {}", status.as_u16()))),
         }

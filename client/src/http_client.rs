@@ -19,8 +19,8 @@ const LAST_BEGINNING: Duration = Duration::from_secs(6);
 const WAITS: [Duration; ATTEMPTS - 1] = [Duration::from_millis(200), Duration::from_millis(500)];
 /// The longest `Retry-After` that is waited for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3);
-/// The largest answer that is read.
-const LARGEST_ANSWER: usize = 1024 * 1024;
+/// The largest response that is read.
+const LARGEST_RESPONSE: usize = 1024 * 1024;
 
 /// The HTTP client. It follows no redirects, because the next server would get the token.
 #[derive(Clone, Debug)]
@@ -34,14 +34,14 @@ pub(crate) struct HttpClient {
     pub(crate) repetitions: usize,
 }
 
-/// An answer, and when the attempt began that it answers, in seconds since 1970.
+/// A response, and when the attempt began that got it, in seconds since 1970.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct TimedResponse {
     pub(crate) sent_at: i64,
     pub(crate) response: Response<Vec<u8>>,
 }
 
-/// Whether a request is sent again after an answer that was lost.
+/// Whether a request is sent again after a response that was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repetition {
     Always,
@@ -49,7 +49,7 @@ pub(crate) enum Repetition {
     IfNotHandled,
 }
 
-/// Why an attempt has no usable answer.
+/// Why an attempt has no usable response.
 #[derive(Debug)]
 pub(crate) enum AttemptError {
     Failed(reqwest::Error),
@@ -83,7 +83,7 @@ impl HttpClient {
         client.execute(request).await
     }
 
-    /// Sends a request once, and returns every answer.
+    /// Sends a request once, and returns every response.
     async fn send(
         &self,
         request: Request<Vec<u8>>,
@@ -91,17 +91,17 @@ impl HttpClient {
     ) -> Result<Response<Vec<u8>>, AttemptError> {
         let exchange = async {
             let request = reqwest::Request::try_from(request).map_err(AttemptError::Failed)?;
-            let mut answer = self.execute(request).await.map_err(AttemptError::Failed)?;
+            let mut received = self.execute(request).await.map_err(AttemptError::Failed)?;
             let mut body = Vec::new();
-            while let Some(chunk) = answer.chunk().await.map_err(AttemptError::Failed)? {
-                if body.len() + chunk.len() > LARGEST_ANSWER {
+            while let Some(chunk) = received.chunk().await.map_err(AttemptError::Failed)? {
+                if body.len() + chunk.len() > LARGEST_RESPONSE {
                     return Err(AttemptError::TooLarge);
                 }
                 body.extend_from_slice(&chunk);
             }
             let mut response = Response::new(body);
-            *response.status_mut() = answer.status();
-            std::mem::swap(response.headers_mut(), answer.headers_mut());
+            *response.status_mut() = received.status();
+            std::mem::swap(response.headers_mut(), received.headers_mut());
             Ok(response)
         };
         tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(AttemptError::TimedOut))
@@ -118,29 +118,29 @@ impl AttemptError {
     fn reason(&self) -> String {
         match self {
             Self::Failed(error) if error.is_connect() => "it cannot be reached".into(),
-            Self::Failed(_) => "its answer did not arrive".into(),
+            Self::Failed(_) => "its response did not arrive".into(),
             Self::TimedOut => "it did not answer in time".into(),
-            Self::TooLarge => "its answer is too large".into(),
+            Self::TooLarge => "its response is too large".into(),
             Self::Status(status) => format!("it answered {}", status.as_u16()),
         }
     }
 }
 
 impl Context {
-    /// Sends a request up to three times, byte for byte the same, until the server answers it. An
-    /// answer of 400 to 499 is an answer, except for a 429 that ends soon.
+    /// Sends a request up to three times, byte for byte the same, until there is a response. One of
+    /// 400 to 499 counts, except for a 429 that ends soon.
     pub(crate) async fn send(
         &self,
         request: &Request<Vec<u8>>,
         repetition: Repetition,
-    ) -> Result<Answer> {
+    ) -> Result<TimedResponse> {
         let begun = self.system.elapsed();
         let passed = || self.system.elapsed().saturating_sub(begun);
         let mut waits = WAITS.into_iter().take(self.http.repetitions);
         loop {
             let timeout = self.http.attempt_timeout.min(ALL_ATTEMPTS.saturating_sub(passed()));
             let (error, retry_after) = match self.attempt(request, timeout).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
             let usual = waits.next().map(|wait| self.with_jitter(wait));
@@ -155,7 +155,7 @@ impl Context {
     }
 
     /// Sends a request once. The caller asks again by itself.
-    pub(crate) async fn send_once(&self, request: &Request<Vec<u8>>) -> Result<Answer> {
+    pub(crate) async fn send_once(&self, request: &Request<Vec<u8>>) -> Result<TimedResponse> {
         let sent = self.attempt(request, self.http.attempt_timeout).await;
         sent.map_err(|(error, retry_after)| unavailable(request, error, retry_after))
     }
@@ -165,15 +165,15 @@ impl Context {
         &self,
         request: &Request<Vec<u8>>,
         timeout: Duration,
-    ) -> Result<Answer, (AttemptError, Option<Duration>)> {
+    ) -> Result<TimedResponse, (AttemptError, Option<Duration>)> {
         let sent_at = self.unix_seconds();
         let sent = self.http.send(request.clone(), timeout).await;
         let response = sent.map_err(|error| (error, None)).and_then(unless_busy)?;
-        Ok(Answer { sent_at, response })
+        Ok(TimedResponse { sent_at, response })
     }
 }
 
-/// Returns the answer, unless it says that the server cannot answer now; then also how long to
+/// Returns the response, unless it says that the server cannot answer now; then also how long to
 /// wait, if it says so.
 fn unless_busy(
     response: Response<Vec<u8>>,

@@ -42,13 +42,13 @@ async fn with_entry<T: Send + 'static>(
 ) -> Result<T> {
     let path = std::path::absolute(session_file).unwrap_or_else(|_| session_file.to_owned());
     let user = path.to_string_lossy().into_owned();
-    let (sender, answer) = tokio::sync::oneshot::channel();
+    let (sender, outcome) = tokio::sync::oneshot::channel();
     // Not a thread of the runtime, which would wait for it at its end.
     std::thread::spawn(move || {
         let entry = keyring::Entry::new(SERVICE, &user);
         drop(sender.send(entry.and_then(operation)));
     });
-    match tokio::time::timeout(TIMEOUT, answer).await {
+    match tokio::time::timeout(TIMEOUT, outcome).await {
         Ok(Ok(Ok(value))) => Ok(value),
         Ok(Ok(Err(error))) => Err(failed(&error.to_string())),
         Ok(Err(_)) => Err(failed("it failed")),

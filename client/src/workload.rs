@@ -46,7 +46,7 @@ pub enum WorkloadSource {
 }
 
 #[derive(Deserialize)]
-struct GithubAnswer {
+struct GithubResponse {
     value: String,
 }
 
@@ -108,12 +108,12 @@ async fn github(context: &Context, audience: &str) -> Result<SecretString> {
         .header(header::ACCEPT, "application/json")
         .body(Vec::new())
         .map_err(|_| missing())?;
-    let answer = context.send(&request, Repetition::Always).await?.response;
-    let token: Option<GithubAnswer> = serde_json::from_slice(answer.body()).ok();
-    match token.filter(|_| answer.status() == StatusCode::OK) {
+    let response = context.send(&request, Repetition::Always).await?.response;
+    let token: Option<GithubResponse> = serde_json::from_slice(response.body()).ok();
+    match token.filter(|_| response.status() == StatusCode::OK) {
         Some(token) if !token.value.is_empty() => Ok(token.value.into()),
         Some(_) | None => {
-            let status = answer.status().as_u16();
+            let status = response.status().as_u16();
             let message = format!(
                 "GitHub gave this job no token (status {status}). Check permissions: id-token: \
                  write."
@@ -156,16 +156,16 @@ async fn aws(audience: &str) -> Result<SecretString> {
         .get_web_identity_token()
         .audience(audience)
         .signing_algorithm("ES384");
-    let answer = request.send().await.map_err(|error| {
+    let response = request.send().await.map_err(|error| {
         let service = error.as_service_error().and_then(|error| error.meta().code());
         let message = format!(
             "AWS gave this role no token ({}). Allow it sts:GetWebIdentityToken, and enable \
              outbound web identity federation in the account.",
-            service.unwrap_or("no answer")
+            service.unwrap_or("no response")
         );
         Error::with_source(ErrorCode::WorkloadTokenUnavailable, message, error)
     })?;
-    answer.web_identity_token.map(SecretString::from).ok_or_else(|| {
+    response.web_identity_token.map(SecretString::from).ok_or_else(|| {
         let message = "AWS answered without a token. Try again.";
         Error::new(ErrorCode::WorkloadTokenUnavailable, message)
     })

@@ -187,8 +187,8 @@ impl Kind {
         is_json: bool,
         hint: &str,
     ) -> Result<(), Failure> {
-        let answer = Api::new(caller).post(&self.of(&[id, route]), body).await?;
-        self.show_secret(&answer, is_json, hint)
+        let response = Api::new(caller).post(&self.of(&[id, route]), body).await?;
+        self.show_secret(&response, is_json, hint)
     }
 
     /// Shows a record, and how to use its secret.

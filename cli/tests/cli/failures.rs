@@ -61,7 +61,7 @@ async fn garbage_is_named_and_never_printed() {
         server.on("/token", answer);
         let outcome = machine.run(&["token"]).await;
         assert_eq!((outcome.exit_code, outcome.stdout.as_str()), (1, ""), "{outcome:?}");
-        let sentence = "postern: The answer of URL is not the one of an OAuth 2.0 server: ";
+        let sentence = "postern: The response of URL is not the one of an OAuth 2.0 server: ";
         assert!(outcome.stderr.starts_with(sentence), "{outcome:?}");
         assert!(!outcome.stderr.contains(['\u{1b}', '<']), "{outcome:?}");
     }
@@ -123,9 +123,9 @@ async fn what_a_server_sends_does_not_control_a_terminal() {
     }
 }
 
-const UNEXPECTED: &str = "The answer of URL is not one of Postern. Check the issuer, and whether a \
-                          proxy answered in its place.";
-const UNEXPECTED_500: &str = "The answer of URL is not one of Postern (status 500). Check the \
+const UNEXPECTED: &str = "The response of URL is not one of Postern. Check the issuer, and whether \
+                          a proxy answered in its place.";
+const UNEXPECTED_500: &str = "The response of URL is not one of Postern (status 500). Check the \
                               issuer, and whether a proxy answered in its place.";
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use crate::{
 /// How long a user has to log in.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What the answer of the authorization endpoint is compared with.
+/// What the response of the authorization endpoint is compared with.
 struct Expected {
     state: String,
     issuer: Issuer,
@@ -77,13 +77,13 @@ pub(crate) async fn with_browser(
 }
 
 impl Expected {
-    /// Returns what an answer to this login says.
+    /// Returns what a response to this login says.
     fn outcome(&self, parameters: &Parameters) -> Option<Result<String>> {
         let state = single(parameters, "state").ok().flatten();
         (state == Some(&self.state)).then(|| self.code(parameters))
     }
 
-    /// Returns the code of an answer.
+    /// Returns the code of a response.
     fn code(&self, parameters: &Parameters) -> Result<String> {
         match single(parameters, "iss")? {
             Some(issuer) if issuer == self.issuer.as_str() => {}

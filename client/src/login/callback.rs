@@ -54,8 +54,8 @@ impl Callback {
         })
     }
 
-    /// Waits for the first request that `judge` has an outcome for, and answers each with a page.
-    /// Any page in the browser can send others, so they decide nothing.
+    /// Waits for the first request that `judge` has an outcome for, and responds to each with a
+    /// page. Any page in the browser can send others, so they decide nothing.
     pub(super) async fn wait<T: Send + 'static>(
         self,
         system: &dyn System,
@@ -80,13 +80,13 @@ impl Callback {
             let hosts = Arc::clone(&hosts);
             tokio::spawn(async move {
                 let outcome = std::sync::Mutex::new(None);
-                let answer = service_fn(|request: Request<Incoming>| {
-                    let response = answer(&request, &*hosts, &*judge, &outcome);
+                let service = service_fn(|request: Request<Incoming>| {
+                    let response = respond(&request, &*hosts, &*judge, &outcome);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 let connection = http1::Builder::new()
                     .keep_alive(false)
-                    .serve_connection(TokioIo::new(stream), answer);
+                    .serve_connection(TokioIo::new(stream), service);
                 drop(tokio::time::timeout(CONNECTION_TIMEOUT, connection).await);
                 let outcome = outcome.into_inner().ok().flatten();
                 if let Some(outcome) = outcome {
@@ -97,14 +97,14 @@ impl Callback {
     }
 }
 
-/// Answers one request, and notes the outcome if it is the one of the callback.
-fn answer<T>(
+/// Responds to one request, and notes the outcome if it is the one of the callback.
+fn respond<T>(
     request: &Request<Incoming>,
     hosts: &[String],
     judge: &(impl Fn(Parameters) -> Option<Result<T>> + ?Sized),
     outcome: &std::sync::Mutex<Option<Result<T>>>,
 ) -> Response<Full<Bytes>> {
-    // A name of a stranger can resolve to this machine, and then their page can read the answer.
+    // A name of a stranger can resolve to this machine, and then their page can read the response.
     let mut named = request.headers().get_all(header::HOST).iter();
     let host = named.next().filter(|_| named.next().is_none());
     if !host.is_some_and(|host| hosts.iter().any(|known| host == known)) {

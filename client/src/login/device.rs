@@ -57,7 +57,8 @@ pub(crate) async fn with_device(
     poll(&server, &client, login, &details).await
 }
 
-/// Asks for the tokens until the user has decided. A lost answer or a 5xx does not change the pace.
+/// Asks for the tokens until the user has decided. A lost response or a 5xx does not change the
+/// pace.
 async fn poll(
     server: &Server,
     client: &OauthClient,
@@ -79,8 +80,8 @@ async fn poll(
     }
     while system.elapsed().saturating_add(interval) < end {
         system.sleep(interval).await;
-        let Ok(answer) = server.context.send_once(&request).await else { continue };
-        match server.tokens(answer) {
+        let Ok(response) = server.context.send_once(&request).await else { continue };
+        match server.tokens(response) {
             Ok(issued) => return Ok(issued),
             Err(RequestTokenError::ServerResponse(refusal)) => match refusal.error() {
                 DeviceCodeErrorResponseType::AuthorizationPending => {}
@@ -88,10 +89,10 @@ async fn poll(
                 DeviceCodeErrorResponseType::AccessDenied
                 | DeviceCodeErrorResponseType::ExpiredToken
                 | DeviceCodeErrorResponseType::Basic(_) => {
-                    return Err(refused(server, RequestTokenError::ServerResponse(refusal)));
+                    return Err(not_issued(server, RequestTokenError::ServerResponse(refusal)));
                 }
             },
-            Err(error) => return Err(refused(server, error)),
+            Err(error) => return Err(not_issued(server, error)),
         }
     }
     let message = "Nobody approved the code before it expired. Start again for a new one.";
@@ -110,8 +111,8 @@ async fn ask(
     if let Some(resource) = &login.resource {
         request = request.add_extra_param("resource", resource);
     }
-    let answer = request.request_async(&server.http(Repetition::Always)).await;
-    answer.map_err(|error| server.failed(error))
+    let response = request.request_async(&server.http(Repetition::Always)).await;
+    response.map_err(|error| server.failed(error))
 }
 
 /// Returns what the user is shown. Nothing of it can control a terminal.
@@ -135,7 +136,7 @@ fn prompt(details: &StandardDeviceAuthorizationResponse) -> Result<DevicePrompt>
 }
 
 /// An `invalid_grant` here is of the device code, which nobody can use any more.
-fn refused(server: &Server, error: ExchangeError<DeviceCodeErrorResponseType>) -> Error {
+fn not_issued(server: &Server, error: ExchangeError<DeviceCodeErrorResponseType>) -> Error {
     let error = server.failed(error);
     if error.code() != ErrorCode::LoginRequired {
         return error;

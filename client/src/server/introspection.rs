@@ -1,6 +1,5 @@
 //! Questions to the issuer about credentials (RFC 7662).
 
-use data_encoding::BASE64;
 use http::{HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -10,7 +9,7 @@ use super::{principal::Principal, unique_json::UniqueJson};
 use crate::{
     Error, ErrorCode, Result,
     http_client::Repetition,
-    oauth::{Server, form_request},
+    oauth::{Server, basic, form_request},
 };
 
 /// How an API asks the issuer about credentials.
@@ -72,15 +71,16 @@ impl Introspection {
         let form = [("token", Some(token.expose_secret())), ("resource", Some(audience))];
         let mut request = form_request(endpoint.as_str(), &form)?;
         request.headers_mut().insert(header::AUTHORIZATION, self.asker.authorization(audience)?);
-        let answer = server.context.send(&request, Repetition::Always).await?.response;
-        match answer.status() {
+        let response = server.context.send(&request, Repetition::Always).await?.response;
+        match response.status() {
             StatusCode::OK => {
-                let members = UniqueJson::parse_object(answer.body());
-                let members = members.ok_or_else(|| unusable(server, "its answer is not JSON"))?;
+                let members = UniqueJson::parse_object(response.body());
+                let members =
+                    members.ok_or_else(|| unusable(server, "its response is not JSON"))?;
                 principal(server, audience, &members)
             }
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(refused(server, answer.status()))
+                Err(not_allowed(server, response.status()))
             }
             status => Err(unusable(server, &format!("it answered {}", status.as_u16()))),
         }
@@ -91,9 +91,7 @@ impl Asker {
     /// Returns the header `Authorization` of the API.
     fn authorization(&self, audience: &str) -> Result<HeaderValue> {
         let value = match self {
-            Self::Client { id, secret } => {
-                basic(id.as_deref().unwrap_or(audience), secret.expose_secret())
-            }
+            Self::Client { id, secret } => basic(id.as_deref().unwrap_or(audience), secret),
             Self::ApiKey(key) => format!("Bearer {}", key.expose_secret()),
         };
         let mut value = HeaderValue::try_from(value).map_err(|_| {
@@ -106,38 +104,31 @@ impl Asker {
     }
 }
 
-/// Returns the credential of a client (RFC 6749 §2.3.1).
-fn basic(id: &str, secret: &str) -> String {
-    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encoded(id), encoded(secret));
-    format!("Basic {}", BASE64.encode(pair.as_bytes()))
-}
-
-/// Returns the caller that an answer names, if the credential is active, of this issuer, for this
-/// API, and can be presented without a proof. An answer without `aud` is about this API, because the
-/// issuer was asked with its `resource`.
+/// Returns the caller that a response names, if the credential is active, of this issuer, for this
+/// API, and can be presented without a proof. A response without `aud` is about this API, because
+/// the issuer was asked with its `resource`.
 fn principal(
     server: &Server,
     audience: &str,
-    answer: &Map<String, Value>,
+    response: &Map<String, Value>,
 ) -> Result<Option<Principal>> {
-    let text = |name: &str| answer.get(name).and_then(Value::as_str);
-    let is_for_api = match answer.get("aud") {
+    let text = |name: &str| response.get(name).and_then(Value::as_str);
+    let is_for_api = match response.get("aud") {
         None | Some(Value::Null) => true,
         Some(Value::Array(audiences)) => audiences.iter().any(|one| one == audience),
         Some(one) => one == audience,
     };
-    let is_of_issuer = match answer.get("iss") {
+    let is_of_issuer = match response.get("iss") {
         None | Some(Value::Null) => true,
         Some(issuer) => issuer == server.issuer.as_str(),
     };
     let is_bearer = text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"))
-        && !answer.contains_key("cnf");
-    let is_active = answer.get("active") == Some(&Value::Bool(true));
+        && !response.contains_key("cnf");
+    let is_active = response.get("active") == Some(&Value::Bool(true));
     let is_accepted = is_active && is_for_api && is_of_issuer && is_bearer;
-    let known = Principal::from_claims(answer).filter(|_| is_accepted);
+    let known = Principal::from_claims(response).filter(|_| is_accepted);
     let Some(known) = known else { return Ok(None) };
-    let resources = match answer.get("resources") {
+    let resources = match response.get("resources") {
         None | Some(Value::Null) => None,
         // Limits that cannot be understood must not become none.
         Some(resources) => Some(
@@ -149,13 +140,13 @@ fn principal(
         kind: text("kind").map(str::to_owned),
         resources,
         on_behalf_of: text("on_behalf_of").map(str::to_owned),
-        metadata: answer.get("metadata").and_then(Value::as_object).cloned(),
+        metadata: response.get("metadata").and_then(Value::as_object).cloned(),
         ..known
     }))
 }
 
-/// The issuer does not answer this API, which says nothing about the credential.
-fn refused(server: &Server, status: StatusCode) -> Error {
+/// The issuer does not let this API ask, which says nothing about the credential.
+fn not_allowed(server: &Server, status: StatusCode) -> Error {
     let message = format!(
         "{} does not let this API ask about credentials (status {}). Check the secret of its \
          [[resource]], or that its agent or key has the scope tokens:introspect.",

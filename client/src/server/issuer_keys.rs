@@ -151,11 +151,11 @@ async fn fetch(server: &Server) -> Result<KeySet> {
         .header(header::ACCEPT, "application/json")
         .body(Vec::new())
         .map_err(|_| unusable(format!("{url} is not a valid URL")))?;
-    let answer = server.context.send(&request, Repetition::Always).await?.response;
-    if answer.status() != StatusCode::OK {
-        return Err(unusable(format!("{url} answered {}", answer.status().as_u16())));
+    let response = server.context.send(&request, Repetition::Always).await?.response;
+    if response.status() != StatusCode::OK {
+        return Err(unusable(format!("{url} answered {}", response.status().as_u16())));
     }
-    let document: KeyDocument = serde_json::from_slice(answer.body())
+    let document: KeyDocument = serde_json::from_slice(response.body())
         .map_err(|_| unusable(format!("{url} is not a key set")))?;
     Ok(KeySet(document.keys.iter().filter_map(VerifyingKey::parse).collect()))
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 /// After how many seconds a caller can try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
-/// The answer to a request that is refused.
+/// The response to a request that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     code: RefusalCode,
@@ -76,12 +76,12 @@ impl Refusal {
         self.code
     }
 
-    /// Returns the status of the answer.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         self.code.status()
     }
 
-    /// Returns the headers of the answer.
+    /// Returns the headers of the response.
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -94,12 +94,12 @@ impl Refusal {
         headers
     }
 
-    /// Returns the body of the answer, which is JSON.
+    /// Returns the body of the response, which is JSON.
     pub fn body(&self) -> String {
         json!({"error": self.code.as_str(), "error_description": self.description}).to_string()
     }
 
-    /// Returns the whole answer.
+    /// Returns the whole response.
     pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
         let mut response = Response::new(B::from(Bytes::from(self.body())));
         *response.status_mut() = self.status();

@@ -69,7 +69,7 @@ impl Verifier {
         // A program in which something else enables the library's other cryptography has none by
         // default.
         jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().ok();
-        // A caller waits for the answer, and can try again.
+        // A caller waits for the response, and can try again.
         let mut server = Server::new(&context.clone().without_repetitions(), issuer);
         server.failure_lifetime = FAILURE_LIFETIME;
         Ok(Self { server: Arc::new(server), keys: Arc::default(), settings: Arc::new(settings) })
@@ -106,7 +106,7 @@ impl Verifier {
         self
     }
 
-    /// Calls a function with the reason why a request was answered with 503. By default, it is
+    /// Calls a function with the reason why the response to a request is a 503. By default, it is
     /// written to standard error. It contains no credential.
     #[must_use]
     pub fn on_failure(mut self, report: impl Fn(&Error) + Send + Sync + 'static) -> Self {

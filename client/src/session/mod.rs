@@ -1,7 +1,7 @@
 //! A session: what a program has in place of tokens.
 
-mod issued;
 mod logout;
+mod memory;
 mod renewals;
 mod stored;
 
@@ -21,7 +21,7 @@ use crate::{
     oauth::{IssuedTokens, OauthClient},
     signature,
 };
-use issued::{Grant, IssuedSession};
+use memory::{Grant, MemorySession};
 
 /// What a program has in place of tokens. It is cheap to clone, and can be shared by threads.
 ///
@@ -36,7 +36,7 @@ pub struct Session {
 #[derive(Clone)]
 enum Source {
     Stored(Arc<StoredSession>),
-    Issued(Arc<IssuedSession>),
+    Memory(Arc<MemorySession>),
     ApiKey(SecretString),
 }
 
@@ -153,7 +153,7 @@ impl Session {
     pub async fn access_token(&self, wanted: &TokenRequest) -> Result<AccessToken> {
         match &self.source {
             Source::Stored(stored) => renewals::access_token(stored, wanted).await,
-            Source::Issued(issued) => renewals::access_token(issued, wanted).await,
+            Source::Memory(memory) => renewals::access_token(memory, wanted).await,
             Source::ApiKey(value) => Ok(api_key(value)),
         }
     }
@@ -166,7 +166,7 @@ impl Session {
     pub async fn renew(&self, wanted: &TokenRequest, refused: &AccessToken) -> Result<AccessToken> {
         match &self.source {
             Source::Stored(stored) => renewals::renew(stored, wanted, &refused.value).await,
-            Source::Issued(issued) => renewals::renew(issued, wanted, &refused.value).await,
+            Source::Memory(memory) => renewals::renew(memory, wanted, &refused.value).await,
             Source::ApiKey(_) => Err(Error::new(
                 ErrorCode::LoginRequired,
                 "The API key is not accepted, and cannot be renewed. Use another one.",
@@ -219,7 +219,7 @@ impl Session {
     pub async fn logout(&self) -> Result<Logout> {
         match &self.source {
             Source::Stored(stored) => stored.logout().await,
-            Source::Issued(issued) => Ok(issued.logout().await),
+            Source::Memory(memory) => Ok(memory.logout().await),
             Source::ApiKey(_) => Ok(Logout::of_api_key()),
         }
     }
@@ -232,7 +232,7 @@ impl Session {
     pub async fn status(&self) -> Result<Option<SessionStatus>> {
         match &self.source {
             Source::Stored(stored) => stored.status().await.map(Some),
-            Source::Issued(_) | Source::ApiKey(_) => Ok(None),
+            Source::Memory(_) | Source::ApiKey(_) => Ok(None),
         }
     }
 
@@ -256,7 +256,7 @@ impl Session {
     }
 
     fn in_memory(context: &Context, issuer: &Issuer, grant: Grant) -> Self {
-        Self::of(context, Source::Issued(Arc::new(IssuedSession::new(context, issuer, grant))))
+        Self::of(context, Source::Memory(Arc::new(MemorySession::new(context, issuer, grant))))
     }
 
     async fn send(
@@ -284,7 +284,7 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let source = match &self.source {
             Source::Stored(stored) => stored.path().display().to_string(),
-            Source::Issued(issued) => issued.describe(),
+            Source::Memory(memory) => memory.describe(),
             Source::ApiKey(_) => "API key".to_owned(),
         };
         write!(f, "Session({source})")

@@ -1,7 +1,7 @@
 //! One renewal at a time for each kind of token, whatever the number of callers.
 //!
 //! A renewal runs in a task of its own: a caller that stops waiting does not interrupt it between
-//! the answer of the server and the write of the file, which would lose the refresh token.
+//! the response of the server and the write of the file, which would lose the refresh token.
 
 use std::{
     collections::HashMap,

@@ -1,12 +1,12 @@
 //! A session that a login stored, shared by every process that opens its file.
 //!
-//! 1. Read the file: a token that is not due for renewal is the answer. No lock is needed, because
+//! 1. Read the file: a token that is not due for renewal is returned. No lock is needed, because
 //!    the file is replaced at once.
 //! 2. Take the lock.
 //! 3. Read the file again: another process may have renewed the token meanwhile. If the session is
 //!    now of another server, release the lock and start again: a refresh token is only sent to the
 //!    server that issued it.
-//! 4. Exchange the refresh token. After a lost answer the same request is sent again, within the
+//! 4. Exchange the refresh token. After a lost response the same request is sent again, within the
 //!    time in which the server recognizes a repetition.
 //! 5. Replace the file, and release the lock.
 

@@ -30,7 +30,7 @@ pub(super) enum Grant {
 
 /// A session whose tokens are in memory.
 #[derive(Debug)]
-pub(super) struct IssuedSession {
+pub(super) struct MemorySession {
     server: Server,
     grant: Grant,
     tokens: Mutex<HashMap<TokenRequest, StoredAccessToken>>,
@@ -45,11 +45,11 @@ pub(super) struct IssuedSession {
 struct SentTokens {
     /// The last one that was accepted.
     used: Option<SecretString>,
-    /// The last one whose answer was lost, and the error then: it may have been accepted.
+    /// The last one whose response was lost, and the error then: it may have been accepted.
     lost: Option<(SecretString, Error)>,
 }
 
-impl IssuedSession {
+impl MemorySession {
     pub(super) fn new(context: &Context, issuer: &Issuer, grant: Grant) -> Self {
         let server = Server::new(context, issuer);
         let (tokens, sent) = (Mutex::default(), tokio::sync::Mutex::default());
@@ -102,8 +102,8 @@ impl IssuedSession {
         self.exchange_next(&mut sent, source, wanted).await
     }
 
-    /// Exchanges a token that was not used before. After a lost answer another one is needed, which
-    /// not every platform gives at once.
+    /// Exchanges a token that was not used before. After a lost response another one is needed,
+    /// which not every platform gives at once.
     async fn exchange_next(
         &self,
         sent: &mut SentTokens,
@@ -144,7 +144,7 @@ impl IssuedSession {
     }
 }
 
-impl Renewable for IssuedSession {
+impl Renewable for MemorySession {
     fn renewals(&self) -> &Renewals {
         &self.renewals
     }
@@ -213,7 +213,7 @@ fn already_used(source: &WorkloadSource) -> Error {
     Error::new(ErrorCode::WorkloadTokenUnavailable, message)
 }
 
-/// The server refuses a token, and its answer to the same token was lost before.
+/// The server refuses a token, and its response to the same token was lost before.
 fn perhaps_used(lost: &Error) -> Error {
     let message =
         format!("{lost} The token of the workload may have been used then: get another one.");
