@@ -57,7 +57,8 @@ impl StoredSession {
                 Err(error) if error.code() == ErrorCode::LoginRequired => Ok(()),
                 Err(error) => Err(error.clone()),
             };
-            self.delete().await?;
+            let deleted = self.delete().await;
+            deleted.map_err(|error| not_deleted(error, &revoked))?;
             return Ok(Logout::after(revoked));
         }
         Err(self.replaced_again())
@@ -87,6 +88,16 @@ impl StoredSession {
         let path = self.path().to_owned();
         blocking(self.path(), move || files::delete(&path)).await
     }
+}
+
+/// Returns the error of a session whose file is still there. If it was revoked, the user need not
+/// try again.
+fn not_deleted(error: Error, revoked: &Result<()>) -> Error {
+    if revoked.is_err() {
+        return error;
+    }
+    let message = format!("The server has ended the session. {error}");
+    Error::with_source(error.code(), message, error)
 }
 
 /// Revokes access tokens, all of them also if one fails.

@@ -1,5 +1,7 @@
 //! The end of a session, at the server and here.
 
+use std::fs;
+
 use postern_client::{Logout, Session, TokenRequest, WorkloadSource};
 use serde_json::json;
 
@@ -54,6 +56,25 @@ async fn logout_deletes_the_file_of_a_server_that_does_not_answer() {
             Logout::Complete => panic!("the server did not answer"),
         }
         assert_eq!(world.files(), ["default.lock"]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_deleted_is_named_and_whether_the_session_has_ended() {
+    for (status, has_ended) in [(200, true), (400, false)] {
+        let world = World::new().await;
+        world.write_session(json!({}));
+        let path = world.path().to_owned();
+        let replace = move || {
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+        };
+        let answer = Answer::After(Box::new(replace), Box::new(Answer::Text(status, "")));
+        world.server.on("/revoke", answer);
+        let (code, message) = error(world.open().await.logout().await);
+        assert_eq!(code, "storage_failed");
+        assert!(message.contains("default.json"), "{message}");
+        assert_eq!(message.starts_with("The server has ended the session. "), has_ended);
     }
 }
 

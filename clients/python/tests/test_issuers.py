@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -151,6 +152,24 @@ def test_a_login_at_another_issuer_during_a_logout(home: Path) -> None:
             assert session.logout() is None
         assert sent(first, "/revoke") == []
         assert sent(second, "/revoke") == [("rt-second", CLIENT)]
+
+
+@pytest.mark.parametrize(("status", "has_ended"), [(200, True), (400, False)])
+def test_a_file_that_cannot_be_deleted_is_named_and_whether_the_session_has_ended(
+    status: int, has_ended: bool, home: Path
+) -> None:
+    file = home / "sessions" / "default.json"
+
+    def revoke(_: Request) -> Answer:
+        file.unlink()
+        file.mkdir()
+        return status, {}, {}
+
+    with authorization_server(revoke) as server, Session.open() as session:
+        write(home, server.url)
+        with pytest.raises(StorageFailed, match=re.escape(str(file))) as caught:
+            session.logout()
+    assert str(caught.value).startswith("The server has ended the session. ") == has_ended
 
 
 def test_a_logout_without_a_refresh_token_revokes_the_access_tokens(home: Path) -> None:

@@ -1,6 +1,6 @@
 import { published, type AccessToken, type TokenState } from "./access-token.js";
 import { DEFAULT_PROFILE, MOST_LOGINS } from "./defaults.js";
-import { LoginRequired, SessionInvalid } from "./errors.js";
+import { LoginRequired, SessionInvalid, StorageFailed } from "./errors.js";
 import type { Profile, SessionPaths } from "./folder.js";
 import { OAuthError, Server, errorOf, type Tokens } from "./grants.js";
 import { withLock } from "./lock.js";
@@ -248,7 +248,12 @@ export class StoredSource implements Source {
     const result = isKnown
       ? await revoked(server, session)
       : { revoked: false, warning: NOT_UNDERSTOOD };
-    await deleteSession(this.#paths);
+    await deleteSession(this.#paths).catch((error: StorageFailed) => {
+      // If it was revoked, the user need not try again.
+      throw result.revoked
+        ? new StorageFailed(`The server has ended the session. ${error.message}`)
+        : error;
+    });
     return result;
   }
 }

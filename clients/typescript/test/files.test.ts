@@ -4,15 +4,17 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  mkdirSync,
   openSync,
   readFileSync,
   readdirSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { tryLock } from "fs-native-extensions";
-import { Session } from "../src/index.js";
+import { Session, type PosternError } from "../src/index.js";
 import { METADATA, scripted, tokens, world, writeSession, type Script } from "./world.js";
 
 /** A session whose token has expired, at a server that issues tokens one after the other. */
@@ -120,6 +122,25 @@ test("a login at another issuer during a logout is logged out there", async (t) 
     [0, 1, "rtB"],
   );
   assert.throws(() => readFileSync(here.file));
+});
+
+test("a file that cannot be deleted is named, and whether the session has ended", async (t) => {
+  for (const [status, hasEnded] of [
+    [200, true],
+    [400, false],
+  ] as const) {
+    const here = await stored(t, {
+      "/revoke": () => {
+        rmSync(here.file);
+        mkdirSync(here.file);
+        return { status };
+      },
+    });
+    await assert.rejects(here.session.logout(), ({ code, message }: PosternError) => {
+      assert.deepEqual([code, message.includes(here.file)], ["storage_failed", true]);
+      return message.startsWith("The server has ended the session. ") === hasEnded;
+    });
+  }
 });
 
 test("no refresh token is sent if the session cannot be written", async (t) => {

@@ -12,7 +12,7 @@ from postern_client._effects import Blocking, Protocol, Runtime
 from postern_client._shared import Shared
 from postern_client._store import SessionFile
 from postern_client._token import AccessToken, Refused, Tokens, given, members_or_error
-from postern_client.errors import LockTimeout, LoginRequired, PosternError, ServerUnavailable
+from postern_client.errors import LockTimeout, LoginRequired, PosternError, ServerUnavailable, StorageFailed
 
 #: How long a server that failed is not asked again, while a token is still valid.
 PAUSE_S = 5
@@ -132,7 +132,7 @@ class StoredSource(TokenSource):
                     continue
                 if tokens := (yield from self._refresh(stored, url, resource, scope)):
                     return tokens.access
-        raise self.file.login_required("Other programs keep replacing the session")
+        raise self.file.login_required("Other logins keep replacing the session")
 
     def _refresh_token(self, stored: Stored) -> str:
         token = self.file.refresh_token(stored)
@@ -171,9 +171,13 @@ class StoredSource(TokenSource):
                     continue
                 if stored is not None and url is not None:
                     problem = yield from self._end(stored, url)
-                self.file.delete()
+                try:
+                    self.file.delete()
+                except StorageFailed as error:
+                    # If it was revoked, the user need not try again.
+                    raise error if problem else StorageFailed(f"The server has ended the session. {error}") from None
                 return None if problem is None else still_accepted(problem)
-        raise self.file.login_required("Other programs keep replacing the session")
+        raise self.file.login_required("Other logins keep replacing the session")
 
     def _revocation(self) -> Protocol[tuple[Stored | None, str | None, PosternError | None]]:
         """Returns the session, and where its tokens are revoked, or why they cannot be."""
