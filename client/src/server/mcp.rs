@@ -1,6 +1,7 @@
 //! Which scopes a request to an MCP server needs, by the tools that it calls.
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 use wildmatch::WildMatchPattern;
@@ -82,7 +83,7 @@ struct Said {
 impl Said {
     fn by(headers: &HeaderMap) -> Self {
         let value = |name| presented::value(headers, name);
-        Self { method: value(&METHOD), name: value(&NAME) }
+        Self { method: value(&METHOD), name: value(&NAME).map(decoded) }
     }
 
     fn compare(&self, message: &Map<String, Value>) -> Result<(), &'static str> {
@@ -94,6 +95,14 @@ impl Said {
         }
         Ok(())
     }
+}
+
+/// Returns the name that a header has. A name with characters that headers cannot have is encoded
+/// (MCP 2026-07-28); what is not valid base64 of UTF-8 is the name itself.
+fn decoded(name: String) -> String {
+    let encoded = name.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
+    let bytes = encoded.and_then(|encoded| BASE64.decode(encoded.as_bytes()).ok());
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(name)
 }
 
 /// Returns whether an object is a request, a notification or a response of JSON-RPC.

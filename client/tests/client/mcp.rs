@@ -85,6 +85,26 @@ async fn headers_that_say_something_else_are_refused() {
 }
 
 #[tokio::test]
+async fn a_header_can_have_an_encoded_name() {
+    let (_deployment, api, _, writer) = world().await;
+    for (header, name, is_same) in [
+        ("=?base64?bGlzdF9jYWbDqQ==?=", "list_cafe", false),
+        ("=?base64?bGlzdF9jYWbDqQ==?=", "list_caf\u{e9}", true),
+        ("=?base64?ZGVsZXRlX29yZGVy?=", "delete_order", true),
+        ("=?base64?ZGVsZXRlX29yZGVy?=", "list_orders", false),
+        ("=?base64?bGlzdF9jYWbDqQ?=", "list_caf\u{e9}", false), // without its padding
+        ("=?base64?bGlzdF9jYWbDqR==?=", "list_caf\u{e9}", false), // with other bits at its end
+        ("=?base64?gA==?=", "\u{80}", false),                   // not UTF-8
+        ("=?base64?%%?=", "=?base64?%%?=", true),
+        ("=?BASE64?ZGVsZXRlX29yZGVy?=", "delete_order", false),
+    ] {
+        let headers = [("mcp-method", "tools/call"), ("mcp-name", header)];
+        let answer = api.call_tool(&writer, &headers, call(name).to_string()).await;
+        assert_eq!(answer.status, if is_same { 200 } else { 400 }, "{header} {name}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_a_message_is_refused() {
     let (_deployment, api, _, writer) = world().await;
     let deep = "[".repeat(100_000);

@@ -542,6 +542,31 @@ def test_headers_cannot_name_another_tool(server: str, harness: Harness) -> None
         b'{"method": "tools/call", "params": {"name": "list_orders", "name": "delete_order"}}',
         b'{"method": "tools/list", "method": "tools/call", "params": {"name": "delete_order"}}',
         b"[" * 100_000,
+@pytest.mark.parametrize(
+    ("header", "name", "is_same"),
+    [
+        ("=?base64?bGlzdF9jYWbDqQ==?=", "list_cafe", False),
+        ("=?base64?bGlzdF9jYWbDqQ==?=", "list_caf\u00e9", True),
+        ("=?base64?ZGVsZXRlX29yZGVy?=", "delete_order", True),
+        ("=?base64?ZGVsZXRlX29yZGVy?=", "list_orders", False),
+        ("=?base64?bGlzdF9jYWbDqQ?=", "list_caf\u00e9", False),  # without its padding
+        ("=?base64?bGlzdF9jYWbDqR==?=", "list_caf\u00e9", False),  # with other bits at its end
+        ("=?base64?gA==?=", "\u0080", False),  # not UTF-8
+        ("=?base64?%%?=", "=?base64?%%?=", True),
+        ("=?BASE64?ZGVsZXRlX29yZGVy?=", "delete_order", False),
+    ],
+)
+def test_a_header_can_have_an_encoded_name(header: str, name: str, is_same: bool, harness: Harness) -> None:
+    verifier = verifier_of(harness)
+    arguments = Principal("usr_1", ("*",)), TOOLS, "tools/call", header, json.dumps(tool(name)).encode()
+    if is_same:
+        verifier.require_tools(*arguments)
+        return
+    with pytest.raises(Refusal) as caught:
+        verifier.require_tools(*arguments)
+    assert (caught.value.status, str(caught.value)) == (400, "The header Mcp-Name differs from the body.")
+
+
     ],
     ids=lambda body: body[:60].decode(),
 )

@@ -52,6 +52,21 @@ function nameOf({ params }: Record<string, unknown>): unknown {
   return isObject(params) ? (params["name"] ?? params["uri"]) : undefined;
 }
 
+/** How a header has a name with characters that headers cannot have (MCP 2026-07-28). */
+const ENCODED = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/;
+
+/** The name that a header has. What is not valid base64 of UTF-8 is the name itself. */
+function decoded(name: string): string {
+  const encoded = ENCODED.exec(name)?.[1];
+  const bytes = Buffer.from(encoded ?? "", "base64");
+  if (encoded === undefined || bytes.toString("base64") !== encoded) return name;
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return name;
+  }
+}
+
 /**
  * Returns the scopes that a request to an MCP server needs. The body decides, because it is what
  * the server executes; headers that say something else are refused, as the specification demands.
@@ -73,7 +88,7 @@ export function mcpScopes(
     const name = nameOf(message);
     if (request.mcpMethod && request.mcpMethod !== method)
       throw refuse("The header Mcp-Method differs from the body.");
-    if (request.mcpName && request.mcpName !== name)
+    if (request.mcpName && decoded(request.mcpName) !== name)
       throw refuse("The header Mcp-Name differs from the body.");
     if (method !== "tools/call") return [];
     if (typeof name !== "string") throw refuse("The call names no tool.");

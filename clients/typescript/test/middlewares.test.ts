@@ -223,6 +223,24 @@ for (const [framework, start] of Object.entries(FRAMEWORKS)) {
         }
       });
 
+      test("a header can have an encoded name", async () => {
+        const cases: [string, string, number][] = [
+          ["=?base64?bGlzdF9jYWbDqQ==?=", "list_cafe", 400],
+          ["=?base64?bGlzdF9jYWbDqQ==?=", "list_caf\u00e9", 200],
+          ["=?base64?ZGVsZXRlX29yZGVy?=", "delete_order", 200],
+          ["=?base64?ZGVsZXRlX29yZGVy?=", "list_orders", 400],
+          ["=?base64?bGlzdF9jYWbDqQ?=", "list_caf\u00e9", 400], // without its padding
+          ["=?base64?bGlzdF9jYWbDqR==?=", "list_caf\u00e9", 400], // with other bits at its end
+          ["=?base64?gA==?=", "\u0080", 400], // not UTF-8
+          ["=?base64?%%?=", "=?base64?%%?=", 200],
+          ["=?BASE64?ZGVsZXRlX29yZGVy?=", "delete_order", 400],
+        ];
+        for (const [header, name, expected] of cases) {
+          const { status } = await post(writer, use(name), { "mcp-name": header });
+          assert.equal(status, expected, `${header} ${name}`);
+        }
+      });
+
       test("a body that is no message is refused", async () => {
         for (const body of [[], 1, "text", null, {}, use(undefined), use({})]) {
           const headers = { ...bearer(writer), "content-type": "application/json" };

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+#: How a header has a name with characters that headers cannot have (MCP 2026-07-28).
+ENCODED = re.compile(r"=\?base64\?([A-Za-z0-9+/]*={0,2})\?=")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,18 @@ def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _decoded(name: str) -> str:
+    """Returns the name that a header has. What is not valid base64 of UTF-8 is the name itself."""
+    encoded = ENCODED.fullmatch(name)
+    if encoded is None:
+        return name
+    try:
+        octets = base64.b64decode(encoded[1], validate=True)
+        return octets.decode() if base64.b64encode(octets).decode() == encoded[1] else name
+    except ValueError:
+        return name
+
+
 def needed_scopes(tools: McpTools, method: str | None, name: str | None, body: bytes) -> list[str]:
     """Returns the scopes that the body needs. The body decides, because it is what the server executes.
 
@@ -82,7 +99,7 @@ def _of_message(tools: McpTools, method: str | None, name: str | None, message: 
     about = parameters.get("name", parameters.get("uri")) if isinstance(parameters, dict) else None
     if method and method != called:
         raise InvalidMessage("The header Mcp-Method differs from the body.")
-    if name and name != about:
+    if name and _decoded(name) != about:
         raise InvalidMessage("The header Mcp-Name differs from the body.")
     if called != "tools/call":
         return []
