@@ -1558,15 +1558,19 @@ var JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 var digestOf = (token) => createHash("sha256").update(token).digest("hex");
 var Workload = class {
   #options;
+  #onToken;
   /** The digest of the last token that was exchanged. */
   #used;
   #last = Promise.resolve();
-  constructor(options) {
+  /** `onToken` is called with each token of the workload before anything else uses it. */
+  constructor(options, onToken = () => {
+  }) {
     if (!Object.hasOwn(SOURCES, options.from))
       throw new TypeError(`from must be one of ${Object.keys(SOURCES).join(", ")}.`);
     if (options.from === "file" && !options.tokenFile)
       throw new TypeError("The source file needs a tokenFile.");
     this.#options = options;
+    this.#onToken = onToken;
   }
   /**
    * Exchanges a token of the workload. Every attempt fetches a new one, if there is one.
@@ -1607,6 +1611,7 @@ var Workload = class {
   async #fetch({ runtime, issuer }) {
     const { from, audience = issuer } = this.#options;
     const token = await SOURCES[from](runtime, audience, this.#options);
+    this.#onToken(token);
     if (digestOf(token) !== this.#used) return token;
     const where = from === "gitlab" ? "A job of GitLab that needs more has a second entry of id_tokens" : "Wait until its file has another one";
     throw new WorkloadTokenUnavailable(
@@ -1660,7 +1665,8 @@ var LATEST = 864e13;
 async function run() {
   const { issuer, audience, resource, scope, variable } = readInputs();
   const server = new Server(runtimeWith(), issuer, { clientId: void 0 });
-  const { accessToken, obtainedAt, lifetime } = await new Workload({ from: "github", audience }).exchange(server, { resource, scope }).catch((error2) => {
+  const workload = new Workload({ from: "github", audience }, setSecret);
+  const { accessToken, obtainedAt, lifetime } = await workload.exchange(server, { resource, scope }).catch((error2) => {
     throw error2 instanceof AccessDenied ? new Error(`${error2.message} This job has ${claimsOfJob(audience)}.`) : error2;
   });
   setSecret(accessToken);

@@ -12,7 +12,8 @@ const LATEST = 8.64e15;
 async function run(): Promise<void> {
   const { issuer, audience, resource, scope, variable } = readInputs();
   const server = new Server(runtimeWith(), issuer, { clientId: undefined });
-  const { accessToken, obtainedAt, lifetime } = await new Workload({ from: "github", audience })
+  const workload = new Workload({ from: "github", audience }, core.setSecret);
+  const { accessToken, obtainedAt, lifetime } = await workload
     .exchange(server, { resource, scope })
     .catch((error: unknown) => {
       throw error instanceof AccessDenied

@@ -50,12 +50,18 @@ const claimsOf = (token: string) =>
     unknown
   >;
 
+/** Nothing prints a token, and what is masked is written only for that. */
+function expectMasked({ log, masks, raw }: Awaited<ReturnType<typeof runJob>>) {
+  assert.doesNotMatch(log, /eyJ/, "a token is in the log");
+  for (const mask of masks) assert.equal(raw.split(mask).length, 2, "a token is printed");
+}
+
 /** A step that failed: one annotation, and nothing for the steps after it or for the end of the job. */
 async function expectFailure(job: Awaited<ReturnType<typeof runJob>>, says: RegExp) {
   assert.deepEqual([job.code, job.annotations.map(({ level }) => level)], [1, ["error"]], job.raw);
   assert.match(job.annotations[0]?.message ?? "", says);
   assert.deepEqual([job.outputs, job.exported, job.state], [{}, {}, {}]);
-  assert.doesNotMatch(job.raw, /eyJ/, "a token is in the log");
+  expectMasked(job);
   const end = await job.end();
   assert.deepEqual([end.code, end.raw], [0, ""]);
 }
@@ -75,13 +81,14 @@ test("a job gets a token, which works until the job ends", async (t) => {
   assert.equal((await whoami(token)).status, 401);
 });
 
-test("the token is masked before anything else, and nothing prints it", async (t) => {
+test("both tokens are masked before anything else, and nothing prints them", async (t) => {
   const job = await runJob(t, inputs(), permitted());
   const { token = "" } = job.outputs;
-  assert.deepEqual(job.masks, [token]);
-  assert.ok(job.raw.startsWith(`::add-mask::${token}\n`), job.raw);
-  assert.equal(job.raw.split(token).length, 2);
-  assert.doesNotMatch(job.log, /eyJ/);
+  const [own = "", ...others] = job.masks;
+  assert.deepEqual(others, [token]);
+  assert.equal(claimsOf(own)["repository_id"], "456789", "the token that GitHub gave");
+  assert.ok(job.raw.startsWith(`::add-mask::${own}\n::add-mask::${token}\n`), job.raw);
+  expectMasked(job);
   assert.doesNotMatch((await job.end()).raw, /eyJ/);
 });
 
@@ -196,7 +203,7 @@ test("a lifetime that no date can have is the longest one", async (t) => {
   });
   const job = await runJob(t, { issuer: url, audience: deployment.workload.audience }, permitted());
   assert.deepEqual(
-    [job.code, job.masks, job.outputs["expires-at"]],
+    [job.code, job.masks.slice(1), job.outputs["expires-at"]],
     [0, ["the-token"], "+275760-09-13T00:00:00.000Z"],
     job.raw,
   );

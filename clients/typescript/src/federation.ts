@@ -126,16 +126,19 @@ const digestOf = (token: string) => createHash("sha256").update(token).digest("h
 /** A workload, whose tokens the server accepts once. */
 export class Workload {
   readonly #options: WorkloadOptions;
+  readonly #onToken: (token: string) => void;
   /** The digest of the last token that was exchanged. */
   #used: string | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(options: WorkloadOptions) {
+  /** `onToken` is called with each token of the workload before anything else uses it. */
+  constructor(options: WorkloadOptions, onToken: (token: string) => void = () => {}) {
     if (!Object.hasOwn(SOURCES, options.from))
       throw new TypeError(`from must be one of ${Object.keys(SOURCES).join(", ")}.`);
     if (options.from === "file" && !options.tokenFile)
       throw new TypeError("The source file needs a tokenFile.");
     this.#options = options;
+    this.#onToken = onToken;
   }
 
   /**
@@ -179,6 +182,7 @@ export class Workload {
   async #fetch({ runtime, issuer }: Server): Promise<string> {
     const { from, audience = issuer } = this.#options;
     const token = await SOURCES[from](runtime, audience, this.#options);
+    this.#onToken(token);
     if (digestOf(token) !== this.#used) return token;
     const where =
       from === "gitlab"
