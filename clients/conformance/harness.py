@@ -150,23 +150,30 @@ class Harness:
         self.ready = self.program.start(config + rules)
 
     def api(self, method, path, body=None, key=None):
-        """Calls the management API with the organization's key, without the proxy."""
+        """Calls the management API without the proxy, by default with the organization's key."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}", method=method, data=json.dumps(body or {}).encode(),
-            headers={"X-API-Key": key or self.ready["api_key"], "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {key or self.ready['api_key']}", "Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read() or b"null")
 
+    def agent(self, key=None):
+        """Creates an agent, by default of the first organization."""
+        agent = self.api("POST", "/v1/agents", {"name": "bot", "scopes": [*SCOPES, "tokens:introspect"]}, key)
+        return {"id": agent["id"], "secret": agent["secret"]}
+
     def description(self):
         """Returns the line that tests read."""
         self.api("POST", "/v1/users", USER)
-        agent = self.api("POST", "/v1/agents", {"name": "bot", "scopes": [*SCOPES, "tokens:introspect"]})
+        agent = self.agent()
+        other = self.api("POST", "/v1/organizations", {"name": "Another"}, self.ready["operator_key"])
         return {
             "issuer": self.issuer, "control": f"{self.issuer}/__control", "upstream": f"http://127.0.0.1:{self.port}",
             "api_key": self.ready["api_key"], "operator_key": self.ready["operator_key"],
             "organization_id": self.ready["organization_id"], "user": USER,
-            "agent": {"id": agent["id"], "secret": agent["secret"]},
+            "agent": agent,
+            "other": {"organization_id": other["id"], "api_key": other["api_key"], "agent": self.agent(other["api_key"])},
             "resources": {"orders": ORDERS, "tools": TOOLS}, "resource_secret": self.resource_secret,
             "workload": {
                 "audience": AUDIENCE, "issuer": self.workload_issuer, "kinds": list(issuers.KINDS),

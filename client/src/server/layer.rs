@@ -27,7 +27,7 @@ const LARGEST_BODY: usize = 1024 * 1024;
 /// Lets requests pass whose credential is valid and has the scopes. The service finds the caller in
 /// the extensions of the request, as a [`Principal`]; the layer responds to all other requests.
 ///
-/// Layers of one verifier can be nested, such as one for all routes and another one for a route
+/// Layers of one verifier can be nested, such as one of an axum `Router` and another one of a route
 /// that needs more scopes. The credential is checked once.
 #[derive(Clone, Debug)]
 pub struct Protect {

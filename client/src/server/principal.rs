@@ -61,18 +61,19 @@ impl Principal {
         }
     }
 
-    /// Reads the caller of claims, if they name one.
+    /// Reads the caller of claims, if they name one: an empty id is nobody's.
     pub(super) fn from_claims(claims: &Map<String, Value>) -> Option<Self> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         let scope = text("scope").unwrap_or_default();
         let actor = claims.get("act").and_then(|act| act.get("sub")).and_then(Value::as_str);
+        let user_id = text("sub").filter(|id| !id.is_empty())?;
         Some(Self {
             credential_id: text("credential_id").or_else(|| text("sid")).or_else(|| text("jti")),
             client_id: text("client_id"),
             org_id: text("org_id"),
             expires_at: claims.get("exp").and_then(Value::as_f64).and_then(system_time),
             actor: actor.map(str::to_owned),
-            ..Self::new(text("sub")?, scope.split_ascii_whitespace())
+            ..Self::new(user_id, scope.split_ascii_whitespace())
         })
     }
 

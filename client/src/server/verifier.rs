@@ -16,7 +16,7 @@ use super::{
 use crate::{Context, Error, ErrorCode, Issuer, Result, oauth::Server};
 
 const NOT_VALID: &str = "The credential is not valid: it may have expired or been revoked, or be \
-                         for another API. Get another one.";
+                         for another API or organization. Get another one.";
 const NONE: &str = "Send a credential, in the header Authorization: Bearer or X-API-Key.";
 const TWO: &str = "Send one credential, in Authorization or in X-API-Key.";
 const UNAVAILABLE: &str = "The credential cannot be checked at the moment. Try again later.";
@@ -42,6 +42,7 @@ pub struct Verifier {
 #[derive(Clone)]
 struct Settings {
     audience: String,
+    organization: Option<String>,
     algorithms: Vec<SigningAlgorithm>,
     introspection: Option<Introspection>,
     resource_metadata: Option<String>,
@@ -61,6 +62,7 @@ impl Verifier {
         }
         let settings = Settings {
             audience,
+            organization: None,
             algorithms: vec![SigningAlgorithm::ES256],
             introspection: None,
             resource_metadata: None,
@@ -81,6 +83,20 @@ impl Verifier {
     pub fn introspection(mut self, introspection: Introspection) -> Self {
         self.settings_mut().introspection = Some(introspection);
         self
+    }
+
+    /// Accepts only the callers of an organization, by its id. By default, those of every
+    /// organization of the deployment are accepted, because each has access tokens of the issuer.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidRequest`] if the id is empty.
+    pub fn organization(mut self, id: impl Into<String>) -> Result<Self> {
+        let id = id.into();
+        if id.is_empty() {
+            return Err(unusable("organization", "Pass its id, or leave it out"));
+        }
+        self.settings_mut().organization = Some(id);
+        Ok(self)
     }
 
     /// Accepts tokens that are signed by these algorithms, in place of ES256.
@@ -125,8 +141,8 @@ impl Verifier {
     ) -> Result<Principal, Refusal> {
         let token = self.presented(headers)?;
         let principal = match self.decide(&token).await {
-            Ok(Some(principal)) => principal,
-            Ok(None) => return Err(self.refusal(RefusalCode::InvalidToken, NOT_VALID)),
+            Ok(Some(principal)) if self.is_of_organization(&principal) => principal,
+            Ok(Some(_) | None) => return Err(self.refusal(RefusalCode::InvalidToken, NOT_VALID)),
             // A failure of ours, or of the issuer, says nothing about the credential.
             Err(error) => {
                 (self.settings.on_failure)(&error);
@@ -203,6 +219,11 @@ impl Verifier {
             Some(_) if self.introspects_jwts() => self.introspect(token).await,
             outcome => Ok(outcome),
         }
+    }
+
+    fn is_of_organization(&self, principal: &Principal) -> bool {
+        let accepted = self.settings.organization.as_ref();
+        accepted.is_none_or(|accepted| principal.org_id.as_ref() == Some(accepted))
     }
 
     fn introspects_jwts(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::deployment::{API_SECRET, Deployment, ORDERS, serve};
 pub(crate) const METADATA: &str =
     "https://api.example.com/.well-known/oauth-protected-resource/orders";
 const NOT_VALID: &str = "The credential is not valid: it may have expired or been revoked, or be \
-                         for another API. Get another one.";
+                         for another API or organization. Get another one.";
 
 /// An API with routes of which each verifies in another way.
 pub(crate) struct Api {

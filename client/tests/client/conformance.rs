@@ -13,6 +13,7 @@ use futures_util::{FutureExt as _, future::join_all};
 use postern_client::{
     AccessToken, Context, Error, ExposeSecret as _, Home, Issuer, Login, Logout, Profile,
     ProfileName, Session, Storage, TokenRequest, WorkloadSource, reqwest,
+    server::{Principal, Refusal},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -23,6 +24,7 @@ use tokio::{
 use crate::{
     moving_clock::MovingClock,
     system::{create_folder, set_mode},
+    verdicts,
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/conformance");
@@ -42,6 +44,8 @@ enum Outcome {
     Status(u16),
     /// A logout, with its warning.
     Logout(Option<String>),
+    /// What a verifier decided.
+    Verdict(Box<Result<Principal, Refusal>>),
 }
 
 /// One run of a case, with a folder and a clock of its own.
@@ -169,7 +173,8 @@ impl Run<'_> {
             Ok(outcome) => outcome,
             Err(error) => return self.compare_error(&error, expected),
         };
-        assert_eq!(expected.get("error"), None, "{name} did not fail");
+        let is_verdict = matches!(outcome, Outcome::Verdict(_));
+        assert!(is_verdict || expected.get("error").is_none(), "{name} did not fail");
         match &outcome {
             Outcome::Token(token) => self.compare_token(token, previous.as_ref(), expected).await,
             Outcome::Status(status) => assert_eq!(json!(status), expected["status"]),
@@ -177,6 +182,12 @@ impl Run<'_> {
                 self.compare_words(warning.as_deref().unwrap_or_default(), expected);
                 let warns = expected["warns"].as_bool().unwrap_or(false);
                 assert_eq!(warning.is_some(), warns, "{warning:?}");
+            }
+            Outcome::Verdict(verdict) => {
+                verdicts::compare(verdict, &self.harness.ready, expected);
+                if let Err(refusal) = &**verdict {
+                    self.compare_words(&refusal.to_string(), expected);
+                }
             }
         }
     }
@@ -205,6 +216,10 @@ impl Run<'_> {
                 Ok(Outcome::Status(response.status().as_u16()))
             }
             "logout" => self.logout().await,
+            "verify" => {
+                let verdict = verdicts::verify(&self.context, &self.harness.ready, with).await;
+                Ok(Outcome::Verdict(Box::new(verdict)))
+            }
             "login_with_device" => self.login_with_device(with).await,
             "login_with_browser" => self.login_with_browser(with).await,
             "client_credentials" => {

@@ -26,6 +26,7 @@ mod scripted;
 mod signature;
 mod sources;
 mod system;
+mod verdicts;
 mod verifier;
 
 /// Returns the code and the sentence of an error.

@@ -178,6 +178,7 @@ async fn a_token_that_differs_is_refused() {
         (json!({"nbf": "now"}), json!({})),
         (json!({"sub": null}), json!({})),
         (json!({"sub": 7}), json!({})),
+        (json!({"sub": ""}), json!({})),
         (json!({"aud": null}), json!({})),
         (json!({"aud": "https://api.example.com"}), json!({})),
         (json!({"aud": format!("{API}/")}), json!({})),
@@ -280,8 +281,10 @@ async fn a_verifier_that_would_refuse_everything_is_not_created() {
     let (code, message) = error(Verifier::new(&world.context, &issuer, ""));
     assert_eq!((code, message.contains("audience")), ("invalid_request", true), "{message}");
     let verifier = Verifier::new(&world.context, &issuer, API).unwrap();
-    let (code, message) = error(verifier.algorithms([]));
+    let (code, message) = error(verifier.clone().algorithms([]));
     assert_eq!((code, message.contains("algorithms")), ("invalid_request", true), "{message}");
+    let (code, message) = error(verifier.organization(""));
+    assert_eq!((code, message.contains("organization")), ("invalid_request", true), "{message}");
 }
 
 #[tokio::test]
@@ -503,6 +506,32 @@ async fn an_answer_names_the_whole_caller() {
 }
 
 #[tokio::test]
+async fn with_an_organization_only_its_callers_are_accepted() {
+    let mut setup = Setup::new().await.introspecting();
+    setup.verifier = setup.verifier.organization("org_1").unwrap();
+    let active = json!({"active": true, "sub": "usr_1", "token_type": "Bearer"});
+    for (organization, is_accepted) in [
+        (json!("org_1"), true),
+        (json!("org_2"), false),
+        (json!("org_1 "), false),
+        (json!("ORG_1"), false),
+        (json!(""), false),
+        (json!(["org_1"]), false),
+        (Value::Null, false),
+    ] {
+        let changes = json!({"org_id": organization});
+        let answer = changed(active.clone(), changes.clone());
+        setup.world.server.on(INTROSPECT, Answer::Json(200, answer));
+        for token in [setup.token(changes.clone(), json!({})), "pst_ak_1".into()] {
+            let outcome = setup.verify(&token).await.map_err(|refusal| refusal.code());
+            assert_eq!(outcome.is_ok(), is_accepted, "{changes} {token}");
+            assert_eq!(outcome.err(), (!is_accepted).then_some(RefusalCode::InvalidToken));
+        }
+    }
+    assert_eq!(setup.failures(), [""; 0]);
+}
+
+#[tokio::test]
 async fn only_what_is_active_here_and_a_bearer_token_is_accepted() {
     let active = json!({"active": true, "sub": "usr_1", "token_type": "Bearer"});
     for changes in [
@@ -512,6 +541,7 @@ async fn only_what_is_active_here_and_a_bearer_token_is_accepted() {
         json!({"active": 1}),
         json!({"sub": null}),
         json!({"sub": 7}),
+        json!({"sub": ""}),
         json!({"token_type": "DPoP"}),
         json!({"token_type": "N_A"}),
         json!({"token_type": null}),

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from postern_client import (
     login_with_device_async,
     sign_request,
 )
+from postern_client.verifier import Introspection, Principal, Refusal, Verifier
 
 CASES = [
     pytest.param(case, id=f"{path.stem}: {case['name']}")
@@ -111,7 +112,7 @@ class Driver:
         try:
             outcome = self.wait(getattr(self, name)(**{key.rstrip("_"): value for key, value in arguments.items()}))
             error = None
-        except PosternError as failure:
+        except (PosternError, Refusal) as failure:
             outcome, error = None, failure
         assert (error.code if error else None) == expect.get("error"), error
         said = str(error or outcome)
@@ -123,7 +124,9 @@ class Driver:
             self.compare(outcome, expect)
             self.last = outcome.value
         if "status" in expect:
-            assert outcome.status_code == expect["status"]
+            assert (error.status if isinstance(error, Refusal) else outcome.status_code) == expect["status"]
+        if isinstance(outcome, Principal):
+            assert outcome.org_id == self.organizations()[expect["organization"]]
         if name == "logout":
             assert isinstance(outcome, str) == expect.get("warns", False), outcome
         if "waits" in expect:
@@ -222,6 +225,55 @@ class Driver:
 
     def logout(self) -> Any:
         return self.opened().logout()
+
+    def organizations(self) -> dict[str | None, str | None]:
+        ready = self.harness.ready
+        return {"own": ready["organization_id"], "other": ready["other"]["organization_id"], None: None}
+
+    def verify(
+        self,
+        credential: str,
+        organization: str | None = None,
+        ask_with: str = "secret",
+        introspect_jwts: bool = False,
+        scopes: Sequence[str] = (),
+    ) -> Any:
+        ready = self.harness.ready
+        secret, key = ready["resource_secret"], ready["api_key"]
+        verifier = Verifier(
+            self.harness.issuer,
+            ready["resources"]["orders"],
+            organization=self.organizations()[organization],
+            introspection=Introspection(client_secret=secret) if ask_with == "secret" else Introspection(api_key=key),
+            introspect_jwts=introspect_jwts,
+            on_failure=lambda _: None,
+            _runtime=self.clock.runtime(),
+        )
+        presented = f"Bearer {self.credential(credential)}"
+        if self.is_async:
+            return self.verified(verifier, presented, scopes)
+        try:
+            return verifier.verify(presented, scopes=scopes)
+        finally:
+            asyncio.run(verifier.aclose())
+
+    async def verified(self, verifier: Verifier, presented: str, scopes: Sequence[str]) -> Principal:
+        try:
+            return await verifier.verify_async(presented, scopes=scopes)
+        finally:
+            await verifier.aclose()
+
+    def credential(self, name: str) -> str:
+        """Returns an API key, or an access token of an agent for the API `orders`."""
+        ready = self.harness.ready
+        owner = ready["other"] if name.startswith("other_") else ready
+        if name.endswith("api_key"):
+            return str(owner["api_key"])
+        orders, agent = ready["resources"]["orders"], owner["agent"]
+        with Session.client_credentials(
+            agent["id"], agent["secret"], issuer=self.harness.issuer, resource=orders, scope="orders:read"
+        ) as session:
+            return session.access_token().value
 
     def login_with_device(self, issuer: str | None = None, decision: str | None = None, **arguments: Any) -> Any:
         def prompt(shown: DevicePrompt) -> None:

@@ -31,8 +31,8 @@ METADATA = "https://api.example.com/.well-known/oauth-protected-resource/orders"
 TOOLS = McpTools({"*": ["orders:read"], "delete_*": ["orders:write"]})
 NOT_VALID = {
     "error": "invalid_token",
-    "error_description": "The credential is not valid: it may have expired or been revoked, or be for another API. "
-    "Get another one.",
+    "error_description": "The credential is not valid: it may have expired or been revoked, or be for another API or "
+    "organization. Get another one.",
 }
 
 
@@ -397,6 +397,7 @@ NOW = int(time.time())
         ({"nbf": NOW + 600}, {}),
         ({"sub": None}, {}),
         ({"sub": 7}, {}),
+        ({"sub": ""}, {}),
         ({"aud": None}, {}),
         ({"aud": "https://api.example.com"}, {}),
         ({"aud": []}, {}),
@@ -468,6 +469,16 @@ def test_the_actor_is_the_agent_that_acts_for_the_user(harness: Harness) -> None
     verifier._runtime.close()
 
 
+def test_with_an_organization_only_its_callers_are_accepted(harness: Harness) -> None:
+    verifier = verifier_of(harness, introspection=None, organization="org_1")
+    assert verifier.verify(f"Bearer {forged(harness, {'org_id': 'org_1'})}").org_id == "org_1"
+    for organization in ("org_2", "org_1 ", "ORG_1", "", ["org_1"], None):
+        with pytest.raises(Refusal) as caught:
+            verifier.verify(f"Bearer {forged(harness, {'org_id': organization})}")
+        assert (caught.value.status, caught.value.code) == (401, "invalid_token")
+    verifier._runtime.close()
+
+
 def test_without_introspection_only_access_tokens_are_accepted(harness: Harness) -> None:
     verifier = verifier_of(harness, introspection=None)
     assert verifier.verify(f"Bearer {user_token(harness)}").user_id.startswith("usr_")
@@ -499,6 +510,8 @@ def test_unsafe_settings_are_refused() -> None:
             Verifier("https://auth.example.com", ORDERS, algorithms=algorithms)
     with pytest.raises(ValueError, match="introspection"):
         Verifier("https://auth.example.com", ORDERS, introspect_jwts=True)
+    with pytest.raises(ValueError, match="organization"):
+        Verifier("https://auth.example.com", ORDERS, organization="")
 
 
 def call(server: str, token: str, body: Any, **headers: str) -> httpx.Response:
@@ -530,19 +543,6 @@ def test_headers_cannot_name_another_tool(server: str, harness: Harness) -> None
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"7",
-        b'{"jsonrpc": "2.0"}',
-        b'{"method": "tools/call"}',
-        b'{"method": "tools/call", "params": {"name": 7}}',
-        b'{"method": "tools/call", "params": {"name": "list_orders", "name": "delete_order"}}',
-        b'{"method": "tools/list", "method": "tools/call", "params": {"name": "delete_order"}}',
-        b"[" * 100_000,
-@pytest.mark.parametrize(
     ("header", "name", "is_same"),
     [
         ("=?base64?bGlzdF9jYWbDqQ==?=", "list_cafe", False),
@@ -567,6 +567,19 @@ def test_a_header_can_have_an_encoded_name(header: str, name: str, is_same: bool
     assert (caught.value.status, str(caught.value)) == (400, "The header Mcp-Name differs from the body.")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b'{"jsonrpc": "2.0"}',
+        b'{"method": "tools/call"}',
+        b'{"method": "tools/call", "params": {"name": 7}}',
+        b'{"method": "tools/call", "params": {"name": "list_orders", "name": "delete_order"}}',
+        b'{"method": "tools/list", "method": "tools/call", "params": {"name": "delete_order"}}',
+        b"[" * 100_000,
     ],
     ids=lambda body: body[:60].decode(),
 )

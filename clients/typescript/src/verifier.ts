@@ -19,6 +19,11 @@ export interface VerifierOptions {
   issuer: string;
   /** The API: the `uri` of its `[[resource]]`, or the issuer. */
   audience: string;
+  /**
+   * The organization whose callers are accepted: its id, such as `org_…`. By default, those of every
+   * organization of the deployment, because each has access tokens of the issuer.
+   */
+  organization?: string;
   /** The algorithms of the tokens. By default, ES256. */
   algorithms?: readonly string[];
   /**
@@ -65,7 +70,7 @@ export interface Principal {
 }
 
 const NOT_VALID =
-  "The credential is not valid: it may have expired or been revoked, or be for another API. Get another one.";
+  "The credential is not valid: it may have expired or been revoked, or be for another API or organization. Get another one.";
 const NONE = "Send a credential, in the header Authorization: Bearer or X-API-Key.";
 const TWO = "Send one credential, in Authorization or in X-API-Key.";
 const UNAVAILABLE = "The credential cannot be checked at the moment. Try again later.";
@@ -120,6 +125,7 @@ const ALGORITHMS = [
 function checkOptions({
   issuer,
   audience,
+  organization,
   algorithms = DEFAULT_ALGORITHMS,
   introspection,
   introspectJwts,
@@ -127,6 +133,7 @@ function checkOptions({
   secureUrl(issuer);
   if (audience === "")
     throw new TypeError("The audience must be the uri of a resource, or the issuer.");
+  if (organization === "") throw new TypeError("The organization must be an id, or absent.");
   const unknown = algorithms.filter((name) => !ALGORITHMS.includes(name));
   if (algorithms.length === 0 || unknown.length > 0)
     throw new TypeError(`The algorithms must be of ${ALGORITHMS.join(", ")}.`);
@@ -220,7 +227,7 @@ export class Verifier {
       const local = isOwn ? await this.#verified(token) : undefined;
       const principal =
         local && !this.#options.introspectJwts ? local : await this.#introspected(token);
-      if (principal) return principal;
+      if (principal && this.#isOfOrganization(principal)) return principal;
     } catch (error) {
       if (error instanceof errors.JOSEError) throw this.refusal("invalid_token", NOT_VALID);
       const report =
@@ -231,6 +238,11 @@ export class Verifier {
       throw this.refusal("temporarily_unavailable", UNAVAILABLE);
     }
     throw this.refusal("invalid_token", NOT_VALID);
+  }
+
+  #isOfOrganization({ orgId }: Principal): boolean {
+    const { organization } = this.#options;
+    return organization === undefined || orgId === organization;
   }
 
   /** Returns whether a token says that it is an access token of the issuer. */

@@ -23,7 +23,9 @@ import {
   type WorkloadSource,
 } from "../src/index.js";
 import type { Runtime } from "../src/runtime.js";
+import { Refusal, Verifier, type Principal } from "../src/server.js";
 import { CONFORMANCE, folder, startDeployment } from "./harness.js";
+import { agentToken, bearer } from "./servers.js";
 
 interface Expected {
   error?: string;
@@ -32,6 +34,7 @@ interface Expected {
   scope?: string;
   audience?: string;
   status?: number;
+  organization?: "own" | "other" | null;
   waits?: [number, number][];
   warns?: boolean;
 }
@@ -167,7 +170,7 @@ class Run {
     try {
       result = await CALLS[name]?.(this, args);
     } catch (error) {
-      if (!(error instanceof PosternError)) throw error;
+      if (!(error instanceof PosternError || error instanceof Refusal)) throw error;
       for (const secret of secrets)
         assert.ok(!String(error.stack).includes(secret), "an error shows a secret");
       assert.doesNotMatch(error.message, CONTROLS);
@@ -177,6 +180,7 @@ class Run {
           error.message.includes(this.#filled(word)),
           `${error.message} does not say ${word}`,
         );
+      if (error instanceof Refusal) assert.equal(error.status, expected.status);
       return this.#expectWaits(expected);
     }
     assert.equal(undefined, expected.error, `${name} did not fail`);
@@ -219,6 +223,8 @@ class Run {
       for (const word of expected.says ?? [])
         assert.ok(warning?.includes(this.#filled(word)), `${warning} does not say ${word}`);
     }
+    if (expected.organization !== undefined)
+      assert.equal((result as Principal).orgId, organizationId(expected.organization));
     const token = result as AccessToken;
     if (expected.token === "stored") assert.equal(token.value, stored);
     if (expected.token === "same") assert.equal(token.value, before?.value);
@@ -332,6 +338,36 @@ async function federation(
   return run.use(session, { resource, scope });
 }
 
+function organizationId(name: Expected["organization"]): string | undefined {
+  if (name === "own") return deployment.organization_id;
+  return name === "other" ? deployment.other.organization_id : undefined;
+}
+
+/** An API key, or an access token of an agent for the API `orders`. */
+async function credential(name: string): Promise<string> {
+  const owner = name.startsWith("other_") ? deployment.other : deployment;
+  return name.endsWith("api_key")
+    ? owner.api_key
+    : agentToken({ ...deployment, ...owner }, deployment.resources.orders);
+}
+
+async function verify(run: Run, args: Record<string, any>): Promise<Principal> {
+  const organization = organizationId(args["organization"]);
+  const verifier = new Verifier({
+    issuer: deployment.issuer,
+    audience: deployment.resources.orders,
+    ...(organization !== undefined && { organization }),
+    introspection:
+      args["ask_with"] === "api_key"
+        ? { apiKey: deployment.api_key }
+        : { clientSecret: deployment.resource_secret },
+    introspectJwts: args["introspect_jwts"] ?? false,
+    onFailure: () => {},
+    runtime: run.runtime(),
+  });
+  return verifier.verify(bearer(await credential(args["credential"])), args["scopes"]);
+}
+
 const CALLS: Record<string, Call> = {
   access_token: (run, args) => run.token(args),
   renew: async (run, args) => {
@@ -382,6 +418,7 @@ const CALLS: Record<string, Call> = {
     ),
   api_key: async (run) => run.use(Session.apiKey(deployment.api_key, { runtime: run.runtime() })),
   federation,
+  verify,
   request: async (run, { path, url }) =>
     (await run.session()).fetch(url ?? deployment.issuer + path),
 };

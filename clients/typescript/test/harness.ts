@@ -17,7 +17,9 @@ export interface Deployment {
   upstream: string;
   control: string;
   api_key: string;
+  organization_id: string;
   agent: { id: string; secret: string };
+  other: { organization_id: string; api_key: string; agent: { id: string; secret: string } };
   user: { email: string; password: string };
   resources: { orders: string; tools: string };
   resource_secret: string;

@@ -111,7 +111,7 @@ export const FRAMEWORKS = { hono: startHono, express: startExpress };
 export const METADATA =
   'resource_metadata="https://api.example.com/.well-known/oauth-protected-resource/orders"';
 const SAYS =
-  "The credential is not valid: it may have expired or been revoked, or be for another API. Get another one.";
+  "The credential is not valid: it may have expired or been revoked, or be for another API or organization. Get another one.";
 
 export async function call(
   url: string,

@@ -272,6 +272,29 @@ test("what an introspection says is only accepted for this API and of this issue
   assert.deepEqual(own.seen.at(-1)?.form, { token: "opaque", resource: AUDIENCE });
 });
 
+test("with an organization, only its callers are accepted", async (t) => {
+  const active = { active: true, sub: "usr_1", token_type: "Bearer" };
+  const cases: [unknown, string | number][] = [
+    ["org_1", "usr_1"],
+    ["org_2", 401],
+    ["org_1 ", 401],
+    ["ORG_1", 401],
+    ["", 401],
+    [["org_1"], 401],
+    [null, 401],
+    [undefined, 401],
+  ];
+  for (const [organization, expected] of cases) {
+    const { sign, first, verify } = await api(
+      t,
+      { "/introspect": () => ({ body: { ...active, org_id: organization } }) },
+      { introspection: { clientSecret: "s" }, organization: "org_1" },
+    );
+    for (const token of [await sign(first, { org_id: organization }), "opaque"])
+      assert.equal(await verify(token), expected, JSON.stringify(organization));
+  }
+});
+
 test("the actor is the agent that acts for the user", async (t) => {
   const active = { active: true, sub: "usr_1", token_type: "Bearer" };
   const acts: [unknown, string | undefined][] = [
@@ -302,6 +325,7 @@ test("options with which every credential would be refused are errors", () => {
   assert.ok(new Verifier({ ...good, algorithms: ["ES256", "RS256"] }));
   for (const changes of [
     { audience: "" },
+    { organization: "" },
     { algorithms: [] },
     { algorithms: ["HS256"] },
     { algorithms: ["none"] },

@@ -49,7 +49,10 @@ OPTIONS: Options = {
 BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 API_KEY = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
-NOT_VALID = "The credential is not valid: it may have expired or been revoked, or be for another API. Get another one."
+NOT_VALID = (
+    "The credential is not valid: it may have expired or been revoked, or be for another API or organization. "
+    "Get another one."
+)
 NONE = "Send a credential, in the header Authorization: Bearer or X-API-Key."
 TWO = "Send one credential, in Authorization or in X-API-Key."
 UNAVAILABLE = "The credential cannot be checked at the moment. Try again later."
@@ -152,6 +155,9 @@ def report(error: Exception) -> None:
 class Verifier:
     """Decides which credentials an API accepts: one for each API, for all of its requests.
 
+    Every organization of the deployment has access tokens of the issuer. With `organization`, an API accepts only those
+    of one: its id, such as `org_…`.
+
     A token that is verified here is accepted until it expires, also after it was revoked. With `introspect_jwts`, the
     issuer is asked about each of them too.
     """
@@ -161,6 +167,7 @@ class Verifier:
         issuer: str,
         audience: str,
         *,
+        organization: str | None = None,
         algorithms: Sequence[str] = ("ES256",),
         introspection: Introspection | None = None,
         introspect_jwts: bool = False,
@@ -171,11 +178,13 @@ class Verifier:
         _discovery.check_issuer(issuer)
         if not audience:
             raise ValueError("the audience must be the URI of the API")
+        if organization == "":
+            raise ValueError("the organization must be an id, or None")
         if isinstance(algorithms, str) or not algorithms or not PUBLIC_KEY_ALGORITHMS.issuperset(algorithms):
             raise ValueError(f"the algorithms must be a list of some of {', '.join(sorted(PUBLIC_KEY_ALGORITHMS))}")
         if introspect_jwts and introspection is None:
             raise ValueError("introspect_jwts needs introspection")
-        self.issuer, self.audience = issuer, audience
+        self.issuer, self.audience, self.organization = issuer, audience, organization
         self._algorithms = list(algorithms)
         self._introspection, self._introspect_jwts = introspection, introspect_jwts
         self._resource_metadata, self._on_failure = resource_metadata, on_failure
@@ -265,10 +274,13 @@ class Verifier:
             shown = error if isinstance(error, PosternError) else error.for_caller(self.issuer)
             self._on_failure(shown)
             raise self._refusal("temporarily_unavailable", UNAVAILABLE) from None
-        if principal is None:
+        if principal is None or not self._is_of_organization(principal):
             raise self._refusal("invalid_token", NOT_VALID)
         self.require(principal, scopes)
         return principal
+
+    def _is_of_organization(self, principal: Principal) -> bool:
+        return self.organization is None or principal.org_id == self.organization
 
     def _decide(self, token: str) -> Protocol[Principal | None]:
         header = self._own_header(token)
@@ -310,7 +322,7 @@ class Verifier:
         except (jwt.PyJWTError, ValueError):
             return None
         # A token that is bound to a key needs a proof, which is not checked here.
-        return claims if "cnf" not in claims and isinstance(claims["sub"], str) else None
+        return claims if "cnf" not in claims and _text(claims["sub"]) else None
 
     def _introspect(self, token: str) -> Protocol[Principal | None]:
         """Asks the issuer about a credential."""
@@ -334,7 +346,7 @@ class Verifier:
             and (issuer is None or issuer == self.issuer)
             and str(answer.get("token_type")).lower() == "bearer"
             and "cnf" not in answer
-            and _text(answer.get("sub")) is not None
+            and bool(_text(answer.get("sub")))
         )
 
     @staticmethod
