@@ -307,7 +307,8 @@ async fn a_process_of_the_tests_here() {
     let is_locked = variable("POSTERN_TEST_LOCK").as_deref() == Some("kept");
     let done = fs::read_to_string(&progress).map_or(0, |text| text.lines().count());
     let mut progress = fs::File::options().create(true).append(true).open(progress).unwrap();
-    let context = Context::new().unwrap();
+    // On a machine that is too slow for an attempt, a request would be repeated without a loss.
+    let context = Context::new().unwrap().attempt_timeout(Duration::from_secs(9));
     let session = Session::open_file(&context, Path::new(&path)).await.unwrap();
     let wanted = TokenRequest::default();
     for _ in done..renewals {
