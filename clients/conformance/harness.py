@@ -129,6 +129,8 @@ class Harness:
         self.proxy = proxy.Proxy(self.port)
         self.server = proxy.listen(self.proxy)
         self.issuer = f"http://127.0.0.1:{self.server.server_address[1]}"
+        # The user stays logged in, because a password takes longer to check than everything else.
+        self.browser = people.Browser(self.issuer)
         self.workload_issuer = f"{self.issuer}/__issuer"
         self.key = issuers.Key()
         self.job_secret = secrets.token_hex(8)
@@ -243,7 +245,7 @@ class Harness:
             case "faults":
                 return [self.proxy.add_fault(fault) for fault in value]
             case "device":
-                return people.decide_about_device(self.issuer, USER, value["user_code"], value.get("decision", "approve"))
+                return people.decide_about_device(self.browser, USER, value["user_code"], value.get("decision", "approve"))
             case "consent":
                 return people.decide_about_app(self.issuer, USER, value["url"], value.get("decision", "allow"))
             case "workload_token":
@@ -268,9 +270,8 @@ class Harness:
                 return json.loads(answer.read())
 
         begun = post("/v1/auth/device", {"client_id": client_id, "scope": scope, "resource": resource})
-        origin = f"http://127.0.0.1:{self.server.server_address[1]}"
         kept = len(self.proxy.log)
-        people.decide_about_device(origin, USER, begun["user_code"], "approve")
+        people.decide_about_device(self.browser, USER, begun["user_code"], "approve")
         with self.proxy.lock:
             del self.proxy.log[kept:]
         grant = "urn:ietf:params:oauth:grant-type:device_code"

@@ -13,6 +13,7 @@ class Browser:
         self.origin = origin
         self.host = urllib.parse.urlsplit(origin).netloc
         self.headers = {"Accept": "text/html", "Origin": origin}
+        self.csrf = None
 
     def send(self, method, target, fields=None):
         """Returns the status, the `Location` and the text of the answer."""
@@ -43,14 +44,24 @@ def hidden_fields(text):
     return [(name, html.unescape(value)) for name, value in found]
 
 
-def decide_about_device(origin, user, code, decision):
-    """Signs the user in and decides about a device: `approve` or `deny`."""
-    browser = Browser(origin)
-    browser.sign_in(user, "/device")
-    csrf = re.search(r'name="csrf" value="([^"]*)"', browser.send("GET", "/device")[2])[1]
-    fields = {"csrf": csrf, "user_code": code}
-    shown = re.search(r'name="shown_scope" value="([^"]*)"', browser.send("POST", "/device", fields)[2])[1]
-    status, _, text = browser.send("POST", "/device", {**fields, "shown_scope": html.unescape(shown), "decision": decision})
+def shown_device(browser, user, code):
+    """Returns the fields of the form that asks about a device. Signs the user in if the browser has no session."""
+    for _ in range(2):
+        if browser.csrf is None:
+            browser.sign_in(user, "/device")
+            browser.csrf = re.search(r'name="csrf" value="([^"]*)"', browser.send("GET", "/device")[2])[1]
+        fields = {"csrf": browser.csrf, "user_code": code}
+        text = browser.send("POST", "/device", fields)[2]
+        if shown := re.search(r'name="shown_scope" value="([^"]*)"', text):
+            return {**fields, "shown_scope": html.unescape(shown[1])}
+        browser.csrf = None
+    raise RuntimeError(f"the code was not accepted: {text[:200]}")
+
+
+def decide_about_device(browser, user, code, decision):
+    """Decides about a device: `approve` or `deny`."""
+    fields = shown_device(browser, user, code)
+    status, _, text = browser.send("POST", "/device", {**fields, "decision": decision})
     if status != 303:
         raise RuntimeError(f"the decision was answered with {status}: {text[:200]}")
 

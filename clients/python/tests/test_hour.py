@@ -20,7 +20,7 @@ from postern_client._effects import Runtime
 from test_session import WHOAMI
 
 FULL = bool(os.environ.get("POSTERN_FULL"))
-SECONDS, PER_SECOND = (3600, 50) if FULL else (360, 1)
+SECONDS, PER_SECOND = (3600, 50) if FULL else (120, 1)
 LIFE_S = 30
 #: A token is renewed after four fifths of its life.
 RENEWED_AFTER_S = 24

@@ -48,12 +48,14 @@ def token_of(issuer: str, is_async: bool, runtime: Runtime | None = None, **opti
 
 @pytest.mark.parametrize("name", ENDLESS)
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_a_response_without_an_end_is_given_up(name: str, is_async: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postern_client._token.ATTEMPT_S", 0.5)
+def test_a_response_without_an_end_is_given_up(
+    name: str, is_async: bool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postern_client._token.ATTEMPT_S", 0.3)
     begun = time.monotonic()
     with serving(Dripping(*ENDLESS[name])) as server:
         with pytest.raises(ServerUnavailable):
-            token_of(server.url, is_async)
+            token_of(server.url, is_async, clock.runtime())
         server.ends.set()
     assert time.monotonic() - begun < 4
 

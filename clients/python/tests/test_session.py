@@ -520,7 +520,7 @@ def test_the_client_names_itself(harness: Harness) -> None:
 
 def test_a_busy_program_never_sees_a_401(harness: Harness) -> None:
     """An hour in short: tokens that live for 3 seconds, and 50 requests a second."""
-    seconds = 60.0 if os.environ.get("POSTERN_FULL") else 6.0
+    seconds = 60.0 if os.environ.get("POSTERN_FULL") else 4.0
     fault = {"grant": "client_credentials", "fault": "replace", "members": {"expires_in": 3}, "times": None}
     harness.control(faults=[fault])
     agent, answers = harness.ready["agent"], set()
