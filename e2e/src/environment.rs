@@ -341,18 +341,22 @@ async fn create_tables(sdk: &SdkConfig, template: &Template) -> Result<()> {
             .table_name(&table.logical_id)
             .billing_mode(BillingMode::PayPerRequest);
         for attribute in list(&properties["AttributeDefinitions"]) {
-            let name = text(&attribute["AttributeName"]);
+            let (name, kind) =
+                (text(&attribute["AttributeName"]), text(&attribute["AttributeType"]));
             let definition = AttributeDefinition::builder()
                 .attribute_name(name)
-                .attribute_type(ScalarAttributeType::S);
+                .attribute_type(ScalarAttributeType::from(kind.as_str()));
             call = call.attribute_definitions(definition.build()?);
         }
         for index in list(&properties["GlobalSecondaryIndexes"]) {
-            let all = Projection::builder().projection_type(ProjectionType::All).build();
+            let projection = text(&index["Projection"]["ProjectionType"]);
+            let projection = Projection::builder()
+                .projection_type(ProjectionType::from(projection.as_str()))
+                .build();
             let index = GlobalSecondaryIndex::builder()
                 .index_name(text(&index["IndexName"]))
                 .set_key_schema(Some(schema(&index["KeySchema"])?))
-                .projection(all);
+                .projection(projection);
             call = call.global_secondary_indexes(index.build()?);
         }
         call.set_key_schema(Some(schema(&properties["KeySchema"])?)).send().await?;

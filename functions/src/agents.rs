@@ -63,8 +63,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/agents" => {
             let caller = authorize(Permission::AgentsRead).await?;
-            let agents =
-                resource::list::<AgentView>(context, &caller, request.page_request()?).await?;
+            let agents = resource::list::<AgentView>(
+                context,
+                &caller,
+                request.page_of_credentials(context.clock.now())?,
+            )
+            .await?;
             Ok(Response::ok(&agents)?)
         }
         "GET /v1/agents/{id}" => {

@@ -20,7 +20,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/auth/cli-tokens" => {
             let user = authenticate().await?;
-            Ok(Response::ok(&cli_token::list(context, &user, request.page_request()?).await?)?)
+            Ok(Response::ok(
+                &cli_token::list(context, &user, request.page_of_credentials(context.clock.now())?)
+                    .await?,
+            )?)
         }
         "DELETE /v1/auth/cli-tokens/{id}" => {
             let user = authenticate().await?;

@@ -26,7 +26,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /v1/keys" => {
             let caller = authorize(Permission::KeysRead).await?;
             Ok(Response::ok(
-                &resource::list::<ApiKeyView>(context, &caller, request.page_request()?).await?,
+                &resource::list::<ApiKeyView>(
+                    context,
+                    &caller,
+                    request.page_of_credentials(context.clock.now())?,
+                )
+                .await?,
             )?)
         }
         "GET /v1/keys/{id}" => {

@@ -41,7 +41,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /v1/runners" => {
             let caller = authorize(Permission::RunnersRead).await?;
             Ok(Response::ok(
-                &resource::list::<RunnerView>(context, &caller, request.page_request()?).await?,
+                &resource::list::<RunnerView>(
+                    context,
+                    &caller,
+                    request.page_of_credentials(context.clock.now())?,
+                )
+                .await?,
             )?)
         }
         "GET /v1/runners/{id}" => {

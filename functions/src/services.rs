@@ -38,8 +38,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/services" => {
             let caller = authorize().await?;
-            let services =
-                resource::list::<ServiceView>(context, &caller, request.page_request()?).await?;
+            let services = resource::list::<ServiceView>(
+                context,
+                &caller,
+                request.page_of_credentials(context.clock.now())?,
+            )
+            .await?;
             Ok(Response::ok(&services)?)
         }
         "DELETE /v1/services/{id}" => {

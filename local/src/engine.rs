@@ -54,8 +54,8 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// Opens the database at `path` (`None`: in memory), creates missing tables of the template,
-    /// and serves it on `listener`.
+    /// Opens the database at `path` (`None`: in memory), creates missing tables and indexes of the
+    /// template, and serves it on `listener`.
     ///
     /// # Errors
     /// [`Error::Engine`] if the file cannot be opened, [`Error::Template`] if the engine does not
@@ -71,8 +71,12 @@ impl Engine {
         };
         let database = database.map_err(engine)?;
         let known = database.list_tables(request(json!({}))?).map_err(engine)?.table_names;
-        for table in template.tables.iter().filter(|table| !known.contains(&table.logical_id)) {
-            create(&database, table)?;
+        for table in &template.tables {
+            if known.contains(&table.logical_id) {
+                add_indexes(&database, table)?;
+            } else {
+                create(&database, table)?;
+            }
         }
         let address = listener.local_addr().map_err(Error::io("the store's address"))?;
         let access_key = Secret::new(Entropy::system().random_string(BASE62, ACCESS_KEY_LEN)?);
@@ -161,6 +165,31 @@ fn create(database: &Database, table: &Table) -> Result<(), Error> {
     if let Some(ttl) = properties.get("TimeToLiveSpecification") {
         let ttl = json!({"TableName": table.logical_id, "TimeToLiveSpecification": ttl});
         database.update_time_to_live(request(ttl)?).map_err(engine)?;
+    }
+    Ok(())
+}
+
+/// Adds the indexes that the table of an earlier version does not have.
+fn add_indexes(database: &Database, table: &Table) -> Result<(), Error> {
+    let (name, properties) = (&table.logical_id, &table.resource["Properties"]);
+    let description = database.describe_table(request(json!({"TableName": name}))?);
+    let description = description.map_err(engine)?.table;
+    let known = description.global_secondary_indexes.unwrap_or_default();
+    for index in properties["GlobalSecondaryIndexes"].as_array().into_iter().flatten() {
+        if known.iter().any(|known| index["IndexName"] == known.index_name.as_str()) {
+            continue;
+        }
+        let keys = index["KeySchema"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_key = |attribute: &&Value| {
+            keys.iter().any(|key| key["AttributeName"] == attribute["AttributeName"])
+        };
+        let attributes = properties["AttributeDefinitions"].as_array().into_iter().flatten();
+        let update = json!({
+            "TableName": name,
+            "AttributeDefinitions": attributes.filter(is_key).collect::<Vec<_>>(),
+            "GlobalSecondaryIndexUpdates": [{"Create": index}],
+        });
+        database.update_table(request(update)?).map_err(engine)?;
     }
     Ok(())
 }

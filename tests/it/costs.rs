@@ -399,7 +399,7 @@ async fn a_revocation_costs_one_write() {
             202,
         )
         .await,
-        &["DeleteItem"],
+        &["TransactWriteItems"],
     );
 }
 
@@ -409,12 +409,14 @@ async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
     let body = json!({"name": "x", "scopes": ["read"]});
     assert_names(
         &cost(&world, world.post("/v1/keys", body.clone()), 201).await,
-        &["GetItem", "PutItem"],
+        &["GetItem", "TransactWriteItems"],
     );
-    assert_names(&cost(&world, world.post("/v1/agents", body), 201).await, &["GetItem", "PutItem"]);
+    let ops = cost(&world, world.post("/v1/agents", body), 201).await;
+    assert_names(&ops, &["GetItem", "TransactWriteItems"]);
+    assert_eq!(ops[1].body["TransactItems"].as_array().map(Vec::len), Some(2));
     assert_names(
         &cost(&world, world.post("/v1/runners", json!({"name": "x"})), 201).await,
-        &["GetItem", "PutItem"],
+        &["GetItem", "TransactWriteItems"],
     );
     for noun in ["keys", "agents", "runners"] {
         let ops = cost(&world, world.get(&format!("/v1/{noun}")), 200).await;
@@ -438,7 +440,7 @@ async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
     assert_names(
         &cost(&world, world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key), 204)
             .await,
-        &["GetItem", "DeleteItem"],
+        &["GetItem", "TransactWriteItems"],
     );
     let found = world
         .call("POST", "/v1/organizations")

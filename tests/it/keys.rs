@@ -317,12 +317,12 @@ async fn keys_of_another_organization_are_not_found() {
 }
 
 #[tokio::test]
-async fn a_list_is_paginated_oldest_first() {
+async fn a_list_is_paginated_newest_first() {
     let world = World::new().await;
     let mut made = vec![world.get("/v1/auth/whoami").send().await.member("user_id")];
     for _ in 0..6 {
         world.advance_ms(1);
-        made.push(world.create_key(&["read"]).await.0);
+        made.insert(0, world.create_key(&["read"]).await.0);
     }
     let mut seen = Vec::new();
     let mut target = "/v1/keys?limit=3".to_owned();

@@ -341,7 +341,7 @@ async fn forged_credentials_of_a_report_cost_no_call() {
     let (_, key) = fixture.world.create_key(&["read"]).await;
     fixture.world.wire.take();
     fixture.report(&json!([found(&key)])).await.expect(200);
-    assert_eq!(fixture.world.wire.names(), ["DeleteItem"]);
+    assert_eq!(fixture.world.wire.names(), ["TransactWriteItems"]);
 }
 
 #[tokio::test]

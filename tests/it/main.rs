@@ -54,6 +54,7 @@ mod last_use;
 mod leaks;
 mod leaks_github;
 mod lines;
+mod lists;
 mod logins;
 mod loopback;
 mod malformed;

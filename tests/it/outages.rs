@@ -213,7 +213,7 @@ async fn a_transient_conflict_or_throttle_goes_unnoticed() {
         world.wire.inject_next([None, Some(fault)]);
         world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
     }
-    assert!(world.wire.take().iter().filter(|op| op.name == "PutItem").count() >= 8);
+    assert!(world.wire.take().iter().filter(|op| op.name == "TransactWriteItems").count() >= 8);
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ async fn the_store_never_contains_a_new_secret_in_plain_text() {
     let expected = [
         "BatchGetItem",
         "PutItem",
-        "PutItem",
+        "TransactWriteItems",
         "UpdateItem", // visitor, form, key, outcome
         "BatchGetItem",
         "UpdateItem",

@@ -95,7 +95,7 @@ async fn a_signed_request_passes_with_every_kind_of_key() {
     Signed::new(&world, NONCE).sign_and_send(&world, &world.api_key).await.expect(201);
     assert_eq!(
         world.wire.names(),
-        ["GetItem", "PutItem", "PutItem"],
+        ["GetItem", "PutItem", "TransactWriteItems"],
         "the key, the nonce, the agent"
     );
     let session = world.sign_in("ada", Role::Admin).await;

@@ -13,11 +13,12 @@ const NOW_MS: &str = "1767225600000";
 /// A day later, in epoch seconds.
 const TOMORROW_S: &str = "1767312000";
 
-/// Returns the items that were put since the last call, as DynamoDB's JSON.
+/// Returns the items that were put since the last call, as DynamoDB's JSON, except into `Uses`.
 fn put(world: &World) -> Vec<Value> {
     let transacted = |body: &Value| -> Vec<Value> {
         let writes = body["TransactItems"].as_array().cloned().unwrap_or_default();
-        writes.iter().filter_map(|write| write.pointer("/Put/Item").cloned()).collect()
+        let puts = writes.iter().filter_map(|write| write.get("Put"));
+        puts.filter(|put| put["TableName"] != "Uses").map(|put| put["Item"].clone()).collect()
     };
     let put = |body: &Value| body.get("Item").cloned().into_iter().chain(transacted(body));
     world.wire.take().iter().flat_map(|op| put(&op.body).collect::<Vec<_>>()).collect()
@@ -43,6 +44,7 @@ async fn an_api_key_is_stored_as_before() {
     let (id, secret) = (made.member("id"), made.member("key"));
     let item = json!({
         "pk": {"S": id}, "org_id": {"S": world.org_id}, "name": {"S": "ci"},
+        "search_key": {"S": "ci"},
         "listing": {"S": format!("{}#key", world.org_id)},
         "scopes": {"L": [{"S": "scans:read"}]},
         "resources": {"M": {"repositories": {"L": [{"S": "acme/app"}]}}},
@@ -79,6 +81,7 @@ async fn a_cli_token_is_stored_as_before() {
     let organization = item["org_id"]["S"].as_str().unwrap();
     let expected = json!({
         "pk": {"S": id}, "org_id": {"S": organization}, "name": {"S": "cli"},
+        "search_key": {"S": "cli"},
         "listing": {"S": format!("{organization}#cli#github|7")},
         "scopes": {"L": [{"S": "scans:read"}]}, "resources": {"M": {}},
         "digest": {"S": digest(&secret)}, "last_four": {"S": last_four(&secret)},
@@ -98,6 +101,7 @@ async fn agents_services_and_runners_are_stored_as_before() {
     let common = |id: &str, name: &str, kind: &str, secret: &str| {
         json!({
             "pk": {"S": id}, "org_id": {"S": world.org_id}, "name": {"S": name},
+            "search_key": {"S": name},
             "listing": {"S": format!("{}#{kind}", world.org_id)},
             "digest": {"S": digest(secret)}, "last_four": {"S": last_four(secret)},
             "created_at_ms": {"N": NOW_MS},
@@ -126,6 +130,7 @@ async fn keys_and_assertions_of_clients_are_stored_as_before() {
     let [item] = <[Value; 1]>::try_from(put(&world)).unwrap();
     let expected = json!({
         "pk": {"S": id}, "org_id": {"S": world.org_id}, "name": {"S": "agent"},
+        "search_key": {"S": "agent"},
         "listing": {"S": format!("{}#agt", world.org_id)}, "scopes": {"L": [{"S": "scans:read"}]},
         "created_at_ms": {"N": NOW_MS},
         "client_keys": {"M": {"jwks": {"S": jwks.to_string()}}},

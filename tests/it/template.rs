@@ -6,6 +6,7 @@ use local::{
     engine,
     template::{Function, Template},
 };
+use postern::store::key;
 use serde_json::{Value, json};
 
 fn template() -> Template {
@@ -157,12 +158,9 @@ fn the_tables_match_what_the_store_expects() {
     );
     for table in &template.tables {
         let properties = &table.resource["Properties"];
-        let ttl = json!({"AttributeName": postern::store::key::TTL, "Enabled": true});
+        let ttl = json!({"AttributeName": key::TTL, "Enabled": true});
         assert_eq!(properties["TimeToLiveSpecification"], ttl, "{}", table.logical_id);
-        assert_eq!(
-            properties["KeySchema"],
-            json!([{"AttributeName": postern::store::key::PK, "KeyType": "HASH"}])
-        );
+        assert_eq!(properties["KeySchema"], json!([{"AttributeName": key::PK, "KeyType": "HASH"}]));
         assert_eq!(properties["BillingMode"], "PAY_PER_REQUEST");
     }
 }
@@ -182,9 +180,55 @@ fn the_keys_table_is_backed_up_encrypted_and_protected_from_deletion() {
         (&keys.resource["DeletionPolicy"], &keys.resource["UpdateReplacePolicy"]),
         (&json!("Retain"), &json!("Retain"))
     );
-    let index = &properties["GlobalSecondaryIndexes"][0];
-    assert_eq!(index["IndexName"], postern::store::key::LISTING_INDEX);
-    assert_eq!(index["KeySchema"][0]["AttributeName"], postern::store::key::LISTING);
+}
+
+/// Returns the indexes of a table: name, sort key, and what they contain.
+fn indexes(table: &str) -> Vec<[String; 3]> {
+    let template = template();
+    let table = template.tables.iter().find(|known| known.logical_id == table).unwrap();
+    let indexes = table.resource["Properties"]["GlobalSecondaryIndexes"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let index = |index: &Value| {
+        let [partition, sort] = &index["KeySchema"].as_array().unwrap()[..] else { panic!() };
+        assert_eq!(partition["AttributeName"], key::LISTING);
+        let contents = &index["Projection"]["ProjectionType"];
+        [&index["IndexName"], &sort["AttributeName"], contents].map(text)
+    };
+    indexes.iter().map(index).collect()
+}
+
+/// An index that contains more than keys is written with every heartbeat of a runner.
+#[test]
+fn the_indexes_that_answer_questions_contain_only_keys() {
+    let keys_only = |name: &str, sort_key: &str| [name, sort_key, "KEYS_ONLY"].map(str::to_owned);
+    assert_eq!(
+        indexes("Keys"),
+        [
+            [key::LISTING_INDEX, key::PK, "ALL"].map(str::to_owned),
+            keys_only(key::EXPIRY_INDEX, key::TTL),
+            keys_only(key::EXTERNAL_ID_INDEX, key::EXTERNAL_ID),
+            keys_only(key::NAME_INDEX, key::SEARCH_KEY),
+        ]
+    );
+    assert_eq!(indexes("Uses"), [keys_only(key::USE_INDEX, key::USED_ON)]);
+}
+
+#[test]
+fn only_the_functions_with_lists_of_credentials_query_their_indexes() {
+    let made = local::permissions::markdown(&template()).unwrap();
+    let lists = ["agents", "cli_tokens", "keys", "runners", "services"];
+    for (table, index, functions) in [
+        ("Keys", key::EXPIRY_INDEX, &lists[..]),
+        ("Keys", key::EXTERNAL_ID_INDEX, &lists),
+        ("Keys", key::NAME_INDEX, &lists),
+        ("Uses", key::USE_INDEX, &lists),
+        ("Keys", key::LISTING_INDEX, &[&lists[..], &["portal", "users"]].concat()),
+    ] {
+        let ending = format!("| `dynamodb:Query` | {table}, index `{index}` | all |");
+        let querying = made.lines().filter_map(|row| row.strip_suffix(&ending));
+        let querying: BTreeSet<_> = querying.map(|row| row.trim_matches(['|', ' ', '`'])).collect();
+        assert_eq!(querying, functions.iter().copied().collect(), "{index}");
+    }
 }
 
 fn statements(function: &Function) -> Vec<Value> {
@@ -283,16 +327,33 @@ fn the_authorizer_writes_only_sessions_nonces_and_last_uses() {
     );
 }
 
-/// Nobody reads a key and writes its uses without needing both; nobody deletes a use.
+/// Whoever reads a credential records its uses; whoever creates or deletes one creates or deletes
+/// its item of `Uses` in the same transaction.
 #[test]
-fn only_functions_that_authenticate_a_credential_record_its_uses() {
+fn a_function_writes_the_uses_of_credentials_that_it_reads_or_creates() {
     let made = local::permissions::markdown(&template()).unwrap();
     for row in made.lines().filter(|row| row.contains("| Uses |")) {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        let reads = format!("| {} | `dynamodb:GetItem` | Keys |", cells[1]);
-        let of_keys = made.lines().find(|row| row.starts_with(&reads)).unwrap();
+        let of_keys = match cells[2] {
+            "`dynamodb:BatchGetItem`" | "`dynamodb:UpdateItem`" => "`dynamodb:GetItem`",
+            action @ ("`dynamodb:PutItem`" | "`dynamodb:DeleteItem`") => action,
+            other => panic!("{other}"),
+        };
+        let same = format!("| {} | {of_keys} | Keys |", cells[1]);
+        let of_keys = made.lines().find(|row| row.starts_with(&same)).unwrap();
         assert!(cells[4].split(' ').all(|kind| of_keys.contains(kind)), "{row}");
-        assert!(["`dynamodb:BatchGetItem`", "`dynamodb:UpdateItem`"].contains(&cells[2]), "{row}");
+    }
+    for kind in ["agt", "cli", "key", "run", "svc"] {
+        for action in ["PutItem", "DeleteItem"] {
+            let functions = |table: &str| -> BTreeSet<_> {
+                let action = format!("| `dynamodb:{action}` | {table} |");
+                let rows = made.lines().filter(|row| row.contains(&action));
+                rows.filter(|row| row.contains(&format!("`{kind}_*`")))
+                    .map(|row| row.split('|').nth(1).unwrap().to_owned())
+                    .collect()
+            };
+            assert_eq!(functions("Keys"), functions("Uses"), "{action} {kind}");
+        }
     }
 }
 

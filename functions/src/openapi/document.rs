@@ -186,20 +186,32 @@ fn gateway_error_schema() -> Value {
 
 /// Returns the parameters that several routes have.
 fn parameters() -> Value {
+    let question = |name: &str, schema: Value, description: &str| {
+        let one =
+            "One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`.";
+        let description = format!("{description} {one}");
+        json!({"name": name, "in": "query", "schema": schema, "description": description})
+    };
+    let time = || json!({"type": "string", "format": "date-time"});
+    let text = |longest: u32| json!({"type": "string", "minLength": 1, "maxLength": longest});
     json!({
         "Cursor": {
             "name": "cursor", "in": "query", "schema": {"type": "string"},
             "description": "The `next_cursor` of the previous page.",
         },
+        "ExpiresBefore": question("expires_before", time(), "Only those that expire before this time, the first of them first."),
+        "ExternalId": question("external_id", text(128), "Only those that have this id in another system."),
         "Limit": {
             "name": "limit", "in": "query",
             "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 50},
             "description": "The maximum number of records of a page.",
         },
+        "Name": question("name", text(100), "Only those whose names begin with this, in any case, in the order of their names."),
         "Proof": {
             "name": "DPoP", "in": "header", "schema": {"type": "string"},
             "description": "A proof that the caller has a key, to which the tokens are bound (RFC 9449 §4.2).",
         },
+        "UnusedSince": question("unused_since", time(), "Only those without a recorded use since the start of this hour, and that are older, the longest unused first."),
     })
 }
 

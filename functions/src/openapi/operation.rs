@@ -130,6 +130,16 @@ impl Operation {
         self
     }
 
+    /// Adds the parameters of a list of credentials.
+    pub(super) fn paged_credentials(self) -> Self {
+        let mut operation = self.paged();
+        for name in ["ExpiresBefore", "ExternalId", "Name", "UnusedSince"] {
+            let reference = format!("#/components/parameters/{name}");
+            operation.parameters.push(json!({"$ref": reference}));
+        }
+        operation
+    }
+
     /// Sets the JSON that it reads, with an example.
     pub(super) fn json(self, schema: &Value, example: &Value) -> Self {
         self.with_body(true, JSON, schema, example)

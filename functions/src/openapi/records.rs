@@ -61,7 +61,7 @@ fn add_keys(document: &mut Document) {
             .codes(&["invalid_scope"]),
         Operation::new("GET /v1/keys", TAG, "List the API keys")
             .access(Access::Scope(KeysRead))
-            .paged()
+            .paged_credentials()
             .answer(200, "A page of keys.", &list),
         Operation::new("GET /v1/keys/{id}", TAG, "Show an API key")
             .access(Access::Scope(KeysRead))
@@ -133,7 +133,7 @@ fn add_agents(document: &mut Document) {
             .codes(&["invalid_scope"]),
         Operation::new("GET /v1/agents", TAG, "List the agents")
             .access(Access::Scope(AgentsRead))
-            .paged()
+            .paged_credentials()
             .answer(200, "A page of agents.", &list),
         Operation::new("GET /v1/agents/{id}", TAG, "Show an agent")
             .access(Access::Scope(AgentsRead))
@@ -177,7 +177,7 @@ fn add_services(document: &mut Document) {
             .codes(&["invalid_scope"]),
         Operation::new("GET /v1/services", TAG, "List the services")
             .access(Access::Scope(ServicesManage))
-            .paged()
+            .paged_credentials()
             .answer(200, "A page of services.", &list),
         Operation::new("DELETE /v1/services/{id}", TAG, "Delete a service")
             .access(Access::Scope(ServicesManage))
@@ -204,7 +204,7 @@ fn add_runners(document: &mut Document) {
             .answer(201, "The runner, with its token, which is shown once.", &created),
         Operation::new("GET /v1/runners", TAG, "List the runners")
             .access(Access::Scope(RunnersRead))
-            .paged()
+            .paged_credentials()
             .answer(200, "A page of runners.", &list),
         Operation::new("GET /v1/runners/{id}", TAG, "Show a runner")
             .access(Access::Scope(RunnersRead))
@@ -267,7 +267,7 @@ fn add_cli_tokens(document: &mut Document) {
             .codes(&["invalid_scope"]),
         Operation::new("GET /v1/auth/cli-tokens", TAG, "List one's own CLI tokens")
             .access(Access::User)
-            .paged()
+            .paged_credentials()
             .answer(200, "A page of the caller's own tokens.", &list),
         Operation::new("DELETE /v1/auth/cli-tokens/{id}", TAG, "Delete one's own CLI token")
             .access(Access::User)

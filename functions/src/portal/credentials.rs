@@ -139,7 +139,7 @@ async fn rows(
     let (context, user) = (&app.context, &visitor.principal);
     macro_rules! rows {
         ($list:path, |$view:ident| $creator:expr) => {{
-            let list = $list(context, user, PageRequest::parse(None, cursor)?).await?;
+            let list = $list(context, user, PageRequest::parse(None, cursor, None)?).await?;
             let rows = list.items.into_iter().map(|$view| {
                 let can_change = user.check_can_change($creator).is_ok();
                 Row { can_change, ..Row::from($view) }

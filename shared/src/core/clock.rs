@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 /// How far the clocks of two honest machines can differ: the only leeway in Postern.
 pub const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
@@ -33,6 +33,18 @@ impl Clock {
 /// Drops the fraction of a second.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// Returns the start of the hour of a time.
+pub fn start_of_hour(time: Timestamp) -> Timestamp {
+    const HOUR_S: i64 = 3600;
+    let second = time.as_second();
+    Timestamp::from_second(second - second.rem_euclid(HOUR_S)).unwrap_or(time)
+}
+
+/// Returns the day of a time in UTC, such as `2027-01-31`.
+pub fn day(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::UTC).date().to_string()
 }
 
 /// Returns `time`, or `end` if that is earlier.

@@ -13,6 +13,7 @@ pub mod epoch;
 pub mod error;
 pub mod id;
 pub mod json;
+pub mod list_question;
 pub mod loopback_uri;
 pub mod mcp;
 pub mod method;

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp, civil};
 use serde::{Deserialize, Deserializer, Serialize as _, Serializer, de::Error};
 
 /// What callers should send.
-const EXPECTED: &str = "must be a date and time of RFC 3339, such as 2027-01-31T12:00:00Z";
+pub const EXPECTED: &str = "must be a date and time of RFC 3339, such as 2027-01-31T12:00:00Z";
 /// How the last instant that can be represented is written: it stands for every later one.
 const END_OF_CALENDAR: &str = "9999-12-31T23:59:59Z";
 
@@ -41,7 +41,7 @@ pub fn serialize<S: Serializer>(
 
 /// Parses a date and time. One that is later than the last instant that can be represented is read
 /// as that instant.
-fn parse(text: &str) -> Option<Timestamp> {
+pub fn parse(text: &str) -> Option<Timestamp> {
     let (date, time) = (text.get(..10)?, text.get(11..)?);
     let separator = text.as_bytes().get(10)?;
     let zone_at = time.find(['Z', 'z', '+', '-'])?;

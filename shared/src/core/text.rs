@@ -57,6 +57,13 @@ fn has_stacked_marks(text: &str) -> bool {
     text.split(|letter| !is_mark(letter)).any(|marks| marks.chars().count() > MOST_MARKS)
 }
 
+/// Returns a name as people search for it: in one case, and with compatibility characters replaced.
+/// Each character is folded by itself, so that the beginning of a name remains the beginning.
+pub fn folded(name: &str) -> String {
+    let fold = |letter: char| letter.to_uppercase().flat_map(char::to_lowercase);
+    nfkc(&nfkc(name).chars().flat_map(fold).collect::<String>())
+}
+
 /// Returns the part of an email address before the `@` in its normal form: in lower case, and with
 /// compatibility characters replaced, such as letters of full width. `None` if it contains spaces,
 /// or what people cannot see.
@@ -182,7 +189,7 @@ fn nfkc(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{domain, local_part, name, password};
+    use super::{domain, folded, local_part, name, password};
 
     #[test]
     fn a_password_is_the_same_however_it_was_typed() {
@@ -262,6 +269,25 @@ mod tests {
         ] {
             assert_eq!(name(typed).as_deref(), expected, "{typed:?}");
         }
+    }
+
+    #[test]
+    fn a_name_is_found_in_any_case_and_width() {
+        for (name, typed, expected) in [
+            ("Deploy Ünit", "DEPLOY ÜNIT", "deploy ünit"),
+            ("Straße 7", "STRASSE 7", "strasse 7"),
+            ("ΣΊΣΥΦΟΣ", "σίσυφος", "σίσυφοσ"),
+            ("Сборка", "СБОРКА", "сборка"),
+            ("ＣＩ－１", "ci-1", "ci-1"),
+            ("ﬁle", "FILE", "file"),
+            ("배포", "\u{1107}\u{1162}\u{1111}\u{1169}", "배포"),
+            ("يوميّة", "يوميّة", "يوميّة"),
+            ("デプロイ", "ﾃﾞﾌﾟﾛｲ", "デプロイ"),
+            ("🤖 ❤\u{fe0f}", "🤖 ❤\u{fe0f}", "🤖 ❤\u{fe0f}"),
+        ] {
+            assert_eq!((folded(name), folded(typed)), (expected.into(), expected.into()));
+        }
+        assert!(folded("ΣΑΣΑ").starts_with(&folded("ΣΑΣ")));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod cors;
 mod credential_source;
 pub mod html;
 mod json_body;
+mod paging;
 mod request;
 mod response;
 pub mod route;

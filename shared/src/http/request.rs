@@ -13,7 +13,6 @@ use crate::{
     core::{
         error::{Error, Refusal},
         id::TypeSafeId,
-        pagination::PageRequest,
         secret::Secret,
     },
     http::{CredentialSource as _, json_body, route},
@@ -65,20 +64,6 @@ impl Request {
         Self { event, target, body }
     }
 }
-
-/// Parameters with which other APIs read a list page by page.
-const OTHER_PAGING: [&str; 10] = [
-    "after",
-    "before",
-    "next",
-    "next_cursor",
-    "offset",
-    "page",
-    "page_size",
-    "page_token",
-    "per_page",
-    "starting_after",
-];
 
 /// The parameters of a form, each at most once.
 pub type Form = BTreeMap<String, Secret>;
@@ -194,29 +179,6 @@ impl Request {
         }
         let value = one_value(self.form_text()?.as_bytes(), name)?;
         Ok(value.filter(|value| !value.is_empty()).map(Secret::new))
-    }
-
-    /// Returns the requested page of a list: `?limit=` (1 to 100, by default 50) and `?cursor=`.
-    ///
-    /// # Errors
-    /// [`Refusal::LimitMalformed`], [`Refusal::CursorMalformed`].
-    pub fn page_request<K: StaticType>(&self) -> Result<PageRequest<K>, Error> {
-        let (limit, cursor) = (self.query("limit")?, self.query("cursor")?);
-        self.refuse_other_paging()?;
-        Ok(PageRequest::parse(limit.as_deref(), cursor.as_deref())?)
-    }
-
-    /// Refuses a parameter that pages lists elsewhere: its sender would read the first page for
-    /// ever. Other unknown parameters are ignored.
-    fn refuse_other_paging(&self) -> Result<(), Error> {
-        for name in OTHER_PAGING {
-            if self.query(name)?.is_some() {
-                let detail =
-                    format!("The parameter '{name}' is unknown: use 'limit' and 'cursor'.");
-                return Err(Error::with_detail(Refusal::RequestMalformed, detail));
-            }
-        }
-        Ok(())
     }
 
     /// Returns the id in the path.

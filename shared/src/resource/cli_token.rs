@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    last_use::{LastUse, UsesOfRecords},
+    last_use::{LastUse, views},
     owned::{self, NewCredential, OwningOrganization},
 };
 use crate::{
@@ -195,15 +195,9 @@ pub async fn list(
     let Some(organization) = &user.org_id else {
         return Ok(List { items: Vec::new(), next_cursor: None });
     };
-    let (cursor, now) = (page.cursor.as_ref(), context.clock.now());
-    let page =
-        context.store.cli_tokens(organization, &user.user_id, cursor, page.limit, now).await?;
-    let mut uses = UsesOfRecords::read(context, &page.records).await?;
-    let view = |record| {
-        let uses = uses.take(&record);
-        CliTokenView::view(context, record, &uses)
-    };
-    Ok(List { items: page.records.into_iter().map(view).collect(), next_cursor: page.next })
+    let now = context.clock.now();
+    let page = context.store.cli_tokens(organization, &user.user_id, &page, now).await?;
+    Ok(views(page, |record, uses| CliTokenView::view(context, record, uses)))
 }
 
 /// Deletes one of the caller's own tokens.

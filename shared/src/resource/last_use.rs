@@ -1,15 +1,12 @@
 //! When and from where the secrets of records were last used, as callers see it.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    context::Context,
-    core::error::Fault,
+    core::pagination::List,
     store::{
-        Record,
+        Page, Record,
         last_use::{LastUses, SecretTag, SecretUse},
     },
 };
@@ -18,8 +15,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct LastUse {
-    /// When its secret was last used, at the grain of an hour; null if it was not used in the last
-    /// 400 days.
+    /// When its secret was last used, at the grain of an hour; null if no use is recorded.
     pub last_used_at: Option<Timestamp>,
     /// The network address that it was used from, if it is known.
     pub last_used_from: Option<String>,
@@ -46,23 +42,12 @@ impl LastUse {
     }
 }
 
-/// The last uses of the secrets of some records.
-pub(super) struct UsesOfRecords(HashMap<String, LastUses>);
-
-impl UsesOfRecords {
-    /// Reads the last uses of `records`, of which there are at most 100: one round trip, or none if
-    /// they have no secrets.
-    ///
-    /// # Errors
-    /// A [`Fault`].
-    pub(super) async fn read<R: Record>(context: &Context, records: &[R]) -> Result<Self, Fault> {
-        let with_secrets = records.iter().filter(|record| !record.secret_tags().is_empty());
-        let ids: Vec<_> = with_secrets.map(|record| record.meta().id.to_string()).collect();
-        context.store.last_uses(ids).await.map(Self)
-    }
-
-    /// Removes the last uses of one record.
-    pub(super) fn take(&mut self, record: &impl Record) -> LastUses {
-        self.0.remove(&record.meta().id.to_string()).unwrap_or_default()
-    }
+/// Returns the views of a page of records. `view` makes one, of a record and its last uses.
+pub(super) fn views<R: Record, V>(page: Page<R>, view: impl Fn(R, &LastUses) -> V) -> List<V> {
+    let Page { records, mut uses, next } = page;
+    let view = |record: R| {
+        let uses = uses.remove(&record.meta().id.to_string()).unwrap_or_default();
+        view(record, &uses)
+    };
+    List { items: records.into_iter().map(view).collect(), next_cursor: next }
 }

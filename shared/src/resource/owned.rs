@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use type_safe_id::StaticType;
 
-use super::last_use::UsesOfRecords;
+use super::last_use::views;
 use crate::{
     context::Context,
     core::{
@@ -21,7 +21,7 @@ use crate::{
     },
     credential::{CredentialKind, Minted},
     store::{
-        Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret,
+        Deletion, HasSecret, OldSecret, Record, RecordMeta, SecretReplacement, StoredSecret,
         last_use::LastUses,
     },
 };
@@ -128,21 +128,8 @@ pub async fn list<V: Resource>(
 ) -> Result<List<V>, Error> {
     caller.require(V::READ)?;
     let (organization, now) = (caller.require_organization()?, context.clock.now());
-    let page = context.store.list(&organization, page.cursor.as_ref(), page.limit, now).await?;
-    Ok(views(context, page).await?)
-}
-
-/// Returns the views of a page of records.
-pub(super) async fn views<V: Resource>(
-    context: &Context,
-    page: Page<V::Record>,
-) -> Result<List<V>, Fault> {
-    let mut uses = UsesOfRecords::read(context, &page.records).await?;
-    let view = |record| {
-        let uses = uses.take(&record);
-        V::view(context, record, &uses)
-    };
-    Ok(List { items: page.records.into_iter().map(view).collect(), next_cursor: page.next })
+    let page = context.store.list(&organization, &page, now).await?;
+    Ok(views(page, |record, uses| V::view(context, record, uses)))
 }
 
 /// Shows the resource `id`, if it belongs to the caller's organization.
@@ -161,7 +148,8 @@ pub async fn show<V: Resource>(
 
 /// Returns the view of one record.
 pub(super) async fn view<V: Resource>(context: &Context, record: V::Record) -> Result<V, Fault> {
-    let uses = UsesOfRecords::read(context, std::slice::from_ref(&record)).await?.take(&record);
+    let uses = context.store.uses_of(std::slice::from_ref(&record)).await?;
+    let uses = uses.into_values().next().unwrap_or_default();
     Ok(V::view(context, record, &uses))
 }
 

@@ -292,12 +292,12 @@ pub(super) async fn delete_cli_tokens(
     let now = context.clock.now();
     let mut cursor: Option<CliTokenId> = None;
     loop {
-        let page =
-            context.store.cli_tokens(&organization, user_id, cursor.as_ref(), 100, now).await?;
-        for token in page.records {
+        let tokens =
+            context.store.newest_cli_tokens(&organization, user_id, cursor.as_ref(), now).await?;
+        for token in tokens.0 {
             context.store.delete_cli_token(user_id, &token.meta.id).await?;
         }
-        cursor = page.next.and_then(|next| next.parse().ok());
+        cursor = tokens.1;
         if cursor.is_none() {
             return Ok(());
         }

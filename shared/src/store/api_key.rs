@@ -169,8 +169,12 @@ impl Record for ApiKeyRecord {
             .collect()
     }
 
-    fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|end| end <= now)
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 }
 

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret,
-    conditional::AttributeEquals, item::text, key, last_use::SecretTag,
+    conditional::AttributeEquals, item::text, key, last_use::SecretTag, list::Newest,
 };
 use crate::core::{
     epoch::Epoch,
     error::Fault,
     id::{CliToken, CliTokenId, OrganizationId},
+    pagination::PageRequest,
     scope::{ResourceLimits, Scopes},
     subject::Subject,
 };
@@ -59,8 +60,12 @@ impl Record for CliTokenRecord {
         vec![(&self.secret.digest).into()]
     }
 
-    fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|end| end <= now)
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 }
 
@@ -71,7 +76,7 @@ impl HasSecret for CliTokenRecord {
 }
 
 impl Store {
-    /// Lists a user's tokens after `cursor`, oldest first.
+    /// Returns a page of a user's tokens.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
@@ -79,12 +84,27 @@ impl Store {
         &self,
         organization: &OrganizationId,
         user_id: &Subject,
-        cursor: Option<&CliTokenId>,
-        limit: i32,
+        page: &PageRequest<CliToken>,
         now: Timestamp,
     ) -> Result<Page<CliTokenRecord>, Fault> {
-        self.list_in(key::listing_of_user_in::<CliToken>(organization, user_id), cursor, limit, now)
-            .await
+        let listing = key::listing_of_user_in::<CliToken>(organization, user_id);
+        self.list_in(listing, page, now).await
+    }
+
+    /// Returns a user's tokens after `cursor`, up to one page, and the cursor of the next page.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn newest_cli_tokens(
+        &self,
+        organization: &OrganizationId,
+        user_id: &Subject,
+        cursor: Option<&CliTokenId>,
+        now: Timestamp,
+    ) -> Result<(Vec<CliTokenRecord>, Option<CliTokenId>), Fault> {
+        let listing = key::listing_of_user_in::<CliToken>(organization, user_id);
+        let Newest { records, next } = self.newest(listing, cursor, 100, now).await?;
+        Ok((records, next))
     }
 
     /// Deletes a user's token.
@@ -97,6 +117,6 @@ impl Store {
         id: &CliTokenId,
     ) -> Result<Deletion, Fault> {
         let condition = AttributeEquals { attribute: "on_behalf_of", value: text(&user_id) };
-        self.delete_if(&self.tables.keys, text(id), condition).await
+        self.delete_record_with(text(id), condition, Vec::new()).await
     }
 }

@@ -24,7 +24,7 @@
 //! | `Nonces` | form of the portal that was sent | `frm_` and the SHA-256 of the form |
 //! | `Nonces` | counter of failures | `thr_`, the kind, the SHA-256 of the subject, and the
 //! window's end |
-//! | `Uses` | last uses of a credential's secrets | the credential's id |
+//! | `Uses` | last uses of a credential's secrets, from its creation on | the credential's id |
 //!
 //! Ids are public. No secret, and no digest of one, is part of a key, because keys appear in
 //! metadata and audit trails.
@@ -52,8 +52,28 @@ pub const LISTING_INDEX: &str = "by_organization";
 /// The index of `Families` that lists a user's sessions and the families of a user's tools. It is
 /// never consistent either.
 pub const USER_INDEX: &str = "by_person";
-/// The partition key of both indexes. Their sort key is [`PK`], which sorts by creation time.
+/// The partition key of every index. The sort key of both above is [`PK`], which sorts by creation
+/// time.
 pub const LISTING: &str = "listing";
+
+// The indexes that answer questions (docs/decisions/0043). They contain only keys, so that a change
+// of a record that does not change its sort key does not write to them.
+
+/// The index of `Keys` by when records expire. Its sort key is [`TTL`].
+pub const EXPIRY_INDEX: &str = "by_expiry";
+/// The index of `Keys` by the ids that records have in other systems.
+pub const EXTERNAL_ID_INDEX: &str = "by_external_id";
+/// The sort key of [`EXTERNAL_ID_INDEX`].
+pub const EXTERNAL_ID: &str = "external_id";
+/// The index of `Keys` by the names of records.
+pub const NAME_INDEX: &str = "by_name";
+/// The sort key of [`NAME_INDEX`]: a [`SearchKey`](crate::core::name::SearchKey).
+pub const SEARCH_KEY: &str = "search_key";
+/// The index of `Uses` by the days of last uses.
+pub const USE_INDEX: &str = "by_use";
+/// The sort key of [`USE_INDEX`]: the day of the last recorded use of any secret; without one, the
+/// day on which the credential was created.
+pub const USED_ON: &str = "used_on";
 
 /// Returns the partition that lists an organization's records of one kind.
 pub fn listing<T: StaticType>(organization: &OrganizationId) -> String {

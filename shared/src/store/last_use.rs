@@ -1,15 +1,15 @@
 //! When and from where the secrets of credentials were last used, at the grain of an hour
 //! (docs/decisions/0041).
 //!
-//! `Uses` has an item for each credential, with an attribute for each of its secrets. The read with
-//! which a caller is authenticated shows whether the use of the secret is recorded for this hour.
-//! If it is not, one conditional write records it, once the caller is known. Nothing else depends
-//! on these items.
+//! `Uses` has an item for each credential from its creation on, with an attribute for each secret
+//! that was used. The read with which a caller is authenticated shows whether the use of the secret
+//! is recorded for this hour. If it is not, one conditional write records it, once the caller is
+//! known. Only lists depend on these items.
 
 use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::{SignedDuration, Timestamp, fmt::serde::timestamp::millisecond};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,20 +20,16 @@ use super::{
     family::FamilyRecord,
     item::{Item, attribute, from_item, milliseconds, seconds, text},
     key,
-    recorded_uses::start_of_hour,
     service_account::AgentRecord,
 };
 use crate::{
     core::{
-        clock::after,
+        clock::{day, start_of_hour},
         error::Fault,
         id::{AgentId, FamilyId, TypeSafeId},
     },
     crypto::Digest,
 };
-
-/// How long an item is kept after the last recorded use: what is used once a year is still there.
-pub const KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// What tells one secret of a credential from the others. Names its attribute.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,14 +69,26 @@ impl LastUses {
         self.0.get(secret)
     }
 
+    /// Returns when one of the secrets was last used.
+    fn latest(&self) -> Option<Timestamp> {
+        self.0.values().map(|last| last.at).max()
+    }
+
     /// Reads an item. What is unreadable counts as never used: it fails no request.
-    fn from_attributes(item: Item) -> Self {
+    pub(super) fn from_attributes(item: Item) -> Self {
         let secrets = item.into_iter().filter_map(|(name, value)| {
             let AttributeValue::M(secret) = value else { return None };
             Some((SecretTag(name), from_item(secret).ok()?))
         });
         Self(secrets.collect())
     }
+}
+
+/// Returns the last use of a credential with any of its secrets; without one, when it was created.
+pub(super) fn latest(record: &impl Record, uses: &LastUses) -> Timestamp {
+    let created_at = record.meta().created_at;
+    let uses = uses.latest().into_iter().chain(record.last_seen_at());
+    uses.fold(created_at, Timestamp::max)
 }
 
 /// The use of a secret that is not recorded for this hour yet. It is recorded if its caller is
@@ -92,9 +100,30 @@ pub struct UnrecordedUse {
     at: Timestamp,
     /// Secrets that the credential no longer has.
     ended: Vec<SecretTag>,
+    /// The partition that lists the credential.
+    listing: String,
+    expires_at: Option<Timestamp>,
+    /// Whether the credential had an item when it was read.
+    has_item: bool,
 }
 
 impl Store {
+    /// Returns the write of the item of a new credential, which expires with it.
+    pub(super) fn put_first_use(&self, record: &impl Record) -> Result<TransactWriteItem, Fault> {
+        let meta = record.meta();
+        let put = Put::builder()
+            .table_name(&self.tables.uses)
+            .item(key::PK, text(&meta.id))
+            .item(key::LISTING, AttributeValue::S(record.listing()))
+            .item(key::USED_ON, AttributeValue::S(day(meta.created_at)));
+        let put = match record.expires_at() {
+            None => put,
+            Some(end) => put.item(key::TTL, seconds(end)),
+        };
+        let put = put.build().map_err(|error| Fault::Serialization(error.into()))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
     /// Returns the record `id` as [`Store::record`] does, for a caller who presents `secret`, and
     /// the use of the secret unless it is recorded for this hour. One round trip.
     ///
@@ -127,8 +156,8 @@ impl Store {
         let record = item.map(from_item::<R>).transpose()?;
         let Some(record) = record.filter(|record| !record.is_expired(now)) else { return Ok(None) };
         let is_known = !found.is_incomplete(uses);
-        let last = LastUses::from_attributes(found.take(uses).pop().unwrap_or_default());
-        let new = self.unrecorded_use(&id, &record, secret, &last, now).filter(|_| is_known);
+        let last = found.take(uses).pop();
+        let new = self.unrecorded_use(&id, &record, secret, last, now).filter(|_| is_known);
         Ok(Some((record, new)))
     }
 
@@ -165,24 +194,26 @@ impl Store {
         }
         let agent: Option<AgentRecord> = found.take(keys).pop().map(from_item).transpose()?;
         let family = found.take(families).pop().map(from_item).transpose()?;
-        let last = LastUses::from_attributes(found.take(uses).pop().unwrap_or_default());
+        let last = found.take(uses).pop();
         let new = agent
             .as_ref()
             .filter(|_| !found.is_incomplete(uses))
-            .and_then(|agent| self.unrecorded_use(&id, agent, secret, &last, now));
+            .and_then(|agent| self.unrecorded_use(&id, agent, secret, last, now));
         Ok((agent, family, new))
     }
 
-    /// Returns the use of `secret` at `now`, unless `last` shows that one is recorded for this
+    /// Returns the use of `secret` at `now`, unless the item shows that one is recorded for this
     /// hour.
     fn unrecorded_use<R: Record>(
         &self,
         credential: &str,
         record: &R,
         secret: &SecretTag,
-        last: &LastUses,
+        item: Option<Item>,
         now: Timestamp,
     ) -> Option<UnrecordedUse> {
+        let has_item = item.is_some();
+        let last = LastUses::from_attributes(item.unwrap_or_default());
         let is_of_this_hour = |recorded: &SecretUse| recorded.at >= start_of_hour(now);
         if last.of(secret).is_some_and(is_of_this_hour) {
             self.uses.remember(credential, secret, now);
@@ -199,6 +230,9 @@ impl Store {
             secret: secret.clone(),
             at: now,
             ended: last.0.iter().filter_map(has_ended).collect(),
+            listing: record.listing(),
+            expires_at: record.expires_at(),
+            has_item,
         })
     }
 
@@ -239,19 +273,28 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer in time.
     pub async fn record_use(&self, new: &UnrecordedUse, from: Option<&str>) -> Result<(), Fault> {
-        let UnrecordedUse { credential, secret, at, ended } = new;
+        let UnrecordedUse { credential, secret, at, ended, listing, expires_at, has_item } = new;
         let used = SecretUse { at: *at, from: from.map(str::to_owned) };
-        let mut update = "SET #secret = :used, expires_at = :expires_at".to_owned();
+        let mut update = "SET #secret = :used, used_on = :day, listing = :listing".to_owned();
+        let is_new = "attribute_not_exists(#secret) OR #secret.at_ms < :hour";
+        // The item of a credential that was deleted meanwhile stays deleted.
+        let condition =
+            if *has_item { format!("attribute_exists(pk) AND ({is_new})") } else { is_new.into() };
         let mut request = self
             .client
             .update_item()
             .table_name(&self.tables.uses)
             .key(key::PK, text(credential))
-            .condition_expression("attribute_not_exists(#secret) OR #secret.at_ms < :hour")
+            .condition_expression(condition)
             .expression_attribute_names("#secret", &secret.0)
             .expression_attribute_values(":used", attribute(used)?)
-            .expression_attribute_values(":expires_at", seconds(after(*at, KEPT)))
+            .expression_attribute_values(":day", AttributeValue::S(day(*at)))
+            .expression_attribute_values(":listing", text(listing))
             .expression_attribute_values(":hour", milliseconds(start_of_hour(*at)));
+        if let Some(end) = expires_at {
+            update += ", expires_at = :end";
+            request = request.expression_attribute_values(":end", seconds(*end));
+        }
         for (index, SecretTag(tag)) in ended.iter().enumerate() {
             let (name, separator) =
                 (format!("#ended{index}"), if index == 0 { " REMOVE" } else { "," });

@@ -22,6 +22,7 @@ mod health;
 mod item;
 pub mod key;
 pub mod last_use;
+mod list;
 pub mod login;
 pub mod membership;
 pub mod nonce;
@@ -45,8 +46,9 @@ use aws_sdk_dynamodb::Client;
 pub(crate) use client::OPERATION;
 pub use client::Timeouts;
 pub use health::StoreHealth;
+pub use list::Page;
 pub use record::{
-    Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, RecordUpdate, SecretReplacement,
+    Deletion, HasSecret, OldSecret, Record, RecordMeta, RecordUpdate, SecretReplacement,
     StoredSecret,
 };
 use recorded_uses::RecordedUses;

@@ -10,7 +10,6 @@ use super::{
     client::fault,
     item::{Item, from_item, item_of, text},
     key,
-    record::item_of_record,
 };
 use crate::core::{error::Fault, id::OrganizationId, scope_limit::ScopeLimit, subject::Subject};
 
@@ -77,8 +76,8 @@ impl Store {
         organization: &OrganizationRecord,
         key: &ApiKeyRecord,
     ) -> Result<(), Fault> {
-        let mut writes =
-            vec![self.put_new(item_of(organization)?)?, self.put_new(item_of_record(key)?)?];
+        let mut writes = vec![self.put_new(item_of(organization)?)?];
+        writes.extend(self.new_record(key)?);
         if let Some(owner) = &organization.owner {
             writes.push(self.set_owner(owner, &organization.id)?);
         }

@@ -1,7 +1,9 @@
 //! Operations on the records of organizations, which are created once, read by id, listed by
-//! organization, and deleted.
+//! organization ([`super::list`]), and deleted.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use type_safe_id::StaticType;
@@ -9,7 +11,7 @@ use type_safe_id::StaticType;
 use super::{
     Store,
     client::{fault, unexpected},
-    conditional::{AttributeEquals, Conditional, conditional},
+    conditional::{AttributeEquals, Conditional, conditional, first_unmet},
     item::{Item, from_item, hex, item_of, milliseconds, text},
     key,
     last_use::SecretTag,
@@ -18,6 +20,7 @@ use crate::{
     core::{
         error::Fault,
         id::{OrganizationId, TypeSafeId},
+        name::SearchKey,
         scope_limit::ScopeLimit,
     },
     credential::Minted,
@@ -72,9 +75,21 @@ pub trait Record: Serialize + DeserializeOwned {
     fn secret_tags(&self) -> Vec<SecretTag> {
         Vec::new()
     }
+    /// Returns its name, if its kind has one.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+    /// Returns when it expires, in whole seconds.
+    fn expires_at(&self) -> Option<Timestamp> {
+        None
+    }
+    /// Returns its last use that is recorded in itself, and not in `Uses`.
+    fn last_seen_at(&self) -> Option<Timestamp> {
+        None
+    }
     /// Reports whether it has expired, although it may still be stored.
-    fn is_expired(&self, _now: Timestamp) -> bool {
-        false
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at().is_some_and(|end| end <= now)
     }
 }
 
@@ -82,21 +97,6 @@ pub trait Record: Serialize + DeserializeOwned {
 pub trait HasSecret: Record {
     /// Returns the stored part of its secret.
     fn secret(&self) -> &StoredSecret;
-}
-
-/// A page of a list.
-#[derive(Debug)]
-pub struct Page<R> {
-    /// The records. A page before the last may be shorter than its limit.
-    pub records: Vec<R>,
-    /// The cursor of the next page; `None` at the end.
-    pub next: Option<String>,
-}
-
-impl<R> Default for Page<R> {
-    fn default() -> Self {
-        Self { records: Vec::new(), next: None }
-    }
 }
 
 /// The outcome of a deletion.
@@ -141,9 +141,36 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
     pub async fn put_record<R: Record>(&self, record: &R) -> Result<(), Fault> {
-        let item = item_of_record(record)?;
-        let ours = item.clone();
-        self.insert(&self.tables.keys, item, "put a record", |stored| Ok(stored == ours)).await
+        self.put_record_with(record, Vec::new()).await
+    }
+
+    /// Stores a new record, and makes `further` writes: all or nothing.
+    ///
+    /// The SDK sends a token with the transaction, so that a repetition after a lost response is
+    /// not a second one.
+    pub(super) async fn put_record_with<R: Record>(
+        &self,
+        record: &R,
+        further: Vec<TransactWriteItem>,
+    ) -> Result<(), Fault> {
+        let mut writes = self.new_record(record)?;
+        writes.extend(further);
+        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        Box::pin(request.send()).await.map_err(fault("put a record"))?;
+        Ok(())
+    }
+
+    /// Returns the writes of a new record: the record, whose id must be new, and its item of
+    /// `Uses`, without which it would be missing from the list of unused credentials.
+    pub(super) fn new_record<R: Record>(
+        &self,
+        record: &R,
+    ) -> Result<Vec<TransactWriteItem>, Fault> {
+        let mut writes = vec![self.put_new(item_of_record(record)?)?];
+        if !record.secret_tags().is_empty() {
+            writes.push(self.put_first_use(record)?);
+        }
+        Ok(writes)
     }
 
     /// Puts an item whose key must be new. `is_ours` recognizes our own item if the SDK repeats the
@@ -214,59 +241,6 @@ impl Store {
         Ok(self.record::<R>(id, now).await?.filter(|record| record.meta().org_id == *organization))
     }
 
-    /// Lists records of `organization` after `cursor`, oldest first.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn list<R: Record>(
-        &self,
-        organization: &OrganizationId,
-        cursor: Option<&TypeSafeId<R::Kind>>,
-        limit: i32,
-        now: Timestamp,
-    ) -> Result<Page<R>, Fault> {
-        self.list_in(key::listing::<R::Kind>(organization), cursor, limit, now).await
-    }
-
-    /// Lists the records of one partition of the index.
-    pub(super) async fn list_in<R: Record>(
-        &self,
-        listing: String,
-        cursor: Option<&TypeSafeId<R::Kind>>,
-        limit: i32,
-        now: Timestamp,
-    ) -> Result<Page<R>, Fault> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.tables.keys)
-            .index_name(key::LISTING_INDEX)
-            .expression_attribute_values(":listing", AttributeValue::S(listing))
-            .limit(limit);
-        let query = match cursor {
-            None => query.key_condition_expression("listing = :listing"),
-            Some(cursor) => query
-                .key_condition_expression("listing = :listing AND pk > :cursor")
-                .expression_attribute_values(":cursor", text(cursor)),
-        };
-        let answer = query.send().await.map_err(fault("list records"))?;
-        let next = answer
-            .last_evaluated_key
-            .as_ref()
-            .and_then(|last| last.get(key::PK)?.as_s().ok())
-            .cloned();
-        let records = answer
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(from_item::<R>)
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Page {
-            records: records.into_iter().filter(|record| !record.is_expired(now)).collect(),
-            next,
-        })
-    }
-
     /// Deletes the record `id` of `organization`. Once this returns, its secret is no longer
     /// accepted.
     ///
@@ -278,7 +252,7 @@ impl Store {
         id: &TypeSafeId<T>,
     ) -> Result<Deletion, Fault> {
         let condition = AttributeEquals { attribute: "org_id", value: text(organization) };
-        self.delete_if(&self.tables.keys, text(id), condition).await
+        self.delete_record_with(text(id), condition, Vec::new()).await
     }
 
     /// Deletes the record `id` if `digest` is that of its secret: whoever has a leaked secret can
@@ -292,7 +266,33 @@ impl Store {
         digest: &Digest,
     ) -> Result<Deletion, Fault> {
         let condition = AttributeEquals { attribute: "digest", value: hex(digest) };
-        self.delete_if(&self.tables.keys, text(id), condition).await
+        self.delete_record_with(text(id), condition, Vec::new()).await
+    }
+
+    /// Deletes the record `pk` if it meets the condition, with its item of `Uses`, and makes
+    /// `further` writes: all or nothing. A repetition is recognized, as that of a new record.
+    pub(super) async fn delete_record_with(
+        &self,
+        pk: AttributeValue,
+        condition: AttributeEquals,
+        further: Vec<TransactWriteItem>,
+    ) -> Result<Deletion, Fault> {
+        let delete = |table: &str| Delete::builder().table_name(table).key(key::PK, pk.clone());
+        let record = delete(&self.tables.keys)
+            .condition_expression(condition.expression())
+            .expression_attribute_values(AttributeEquals::PLACEHOLDER, condition.value);
+        let mut writes = Vec::with_capacity(2 + further.len());
+        for delete in [record, delete(&self.tables.uses)] {
+            let delete = delete.build().map_err(|error| Fault::Serialization(error.into()))?;
+            writes.push(TransactWriteItem::builder().delete(delete).build());
+        }
+        writes.extend(further);
+        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        match Box::pin(request.send()).await {
+            Ok(_) => Ok(Deletion::Deleted),
+            Err(error) if first_unmet(&error) == Some(0) => Ok(Deletion::Unknown),
+            Err(error) => Err(fault("delete a record")(error)),
+        }
     }
 
     /// Deletes the item `pk` if it meets the condition.
@@ -361,9 +361,13 @@ impl Store {
     }
 }
 
-/// Returns the item of an organization's record: its fields, and the partition that lists it.
+/// Returns the item of an organization's record: its fields, the partition that lists it, and what
+/// its name is found by.
 pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
     let mut item = item_of(record)?;
     item.insert(key::LISTING.into(), AttributeValue::S(record.listing()));
+    if let Some(name) = record.name() {
+        item.insert(key::SEARCH_KEY.into(), text(&SearchKey::of(name)));
+    }
     Ok(item)
 }

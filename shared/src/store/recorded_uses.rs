@@ -9,10 +9,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::last_use::SecretTag;
-use crate::core::clock::after;
+use crate::core::clock::{after, start_of_hour};
 
-/// The grain: a secret that is used all the time costs a write an hour.
-const GRAIN_S: i64 = 3600;
 /// How long this process records nothing after a failure, so that a store which does not accept
 /// these writes delays one request a minute and not all.
 const PAUSE_AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(1);
@@ -25,7 +23,8 @@ pub(super) struct RecordedUses(Arc<Mutex<Recorded>>);
 
 #[derive(Debug, Default)]
 struct Recorded {
-    /// The hour in which these secrets of credentials were used.
+    /// The hour in which these secrets of credentials were used: a secret that is used all the time
+    /// costs one write an hour.
     hour: Timestamp,
     secrets: HashSet<(String, SecretTag)>,
     paused_until: Option<Timestamp>,
@@ -59,12 +58,6 @@ impl RecordedUses {
     fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Returns the start of the hour of a time.
-pub(super) fn start_of_hour(time: Timestamp) -> Timestamp {
-    let second = time.as_second();
-    Timestamp::from_second(second - second.rem_euclid(GRAIN_S)).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -86,8 +86,16 @@ impl Record for RunnerRecord {
         vec![(&self.secret.digest).into()]
     }
 
-    fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|end| end <= now)
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    fn last_seen_at(&self) -> Option<Timestamp> {
+        self.last_seen_at
     }
 }
 

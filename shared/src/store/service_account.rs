@@ -184,8 +184,12 @@ impl<K: AccountKind> Record for ServiceAccountRecord<K> {
         vec![secret.map_or_else(SecretTag::of_keys, |secret| (&secret.digest).into())]
     }
 
-    fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires_at.is_some_and(|end| end <= now)
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 }
 

@@ -438,6 +438,12 @@ refusals! {
     ),
     /// The limit of a list is out of range.
     LimitMalformed => invalid_request("limit must be a number from 1 to 100."),
+    /// The value of a question to a list is not valid.
+    ListQuestionMalformed => invalid_request("The question to the list is not valid."),
+    /// A list was asked several questions at once.
+    ListQuestionsSeveral => invalid_request(
+        "A list answers one question at a time: send one of expires_before, external_id, name and unused_since.",
+    ),
     /// Nobody is signed in, and the client asks that nobody be asked.
     LoginRequired => bad_request("login_required", "The user is not signed in: send the request without prompt=none."),
     /// The email address is unknown or the password is wrong.
