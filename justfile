@@ -29,6 +29,10 @@ hour-python:
     cargo build -p local
     POSTERN_FULL=1 POSTERN_PROGRAM="${CARGO_TARGET_DIR:-$PWD/target}/debug/postern-local" clients/python/check tests/test_hour.py
 
+# Ask a list of 100,000 keys every question, and read all pages
+lists:
+    POSTERN_TEST_KEYS=100000 cargo test -p tests --test it -- lists_large:: --nocapture
+
 # Format the code
 format:
     cargo fmt --all

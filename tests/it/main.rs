@@ -55,6 +55,7 @@ mod leaks;
 mod leaks_github;
 mod lines;
 mod lists;
+mod lists_large;
 mod logins;
 mod loopback;
 mod malformed;
