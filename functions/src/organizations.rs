@@ -1,5 +1,5 @@
 //! Organizations: `POST /v1/organizations` for the operator, or for anyone if signup is open,
-//! `POST /v1/organizations/{id}/keys` for the operator, and `GET /v1/organizations/current` for
+//! `POST /v1/organizations/{id}/keys` and `POST /v1/keys/import` for the operator, and `GET /v1/organizations/current` for
 //! their members.
 
 use postern::{
@@ -8,7 +8,7 @@ use postern::{
     config::Signup,
     http::{Request, Response},
     resource::{
-        api_key,
+        api_key, key_import,
         organization::{self, OrganizationCreator},
     },
 };
@@ -29,6 +29,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             operator::authenticate(context, request)?;
             let id = request.path_id()?;
             Ok(Response::created(&api_key::issue(context, &id, request.json()?).await?)?)
+        }
+        "POST /v1/keys/import" => {
+            operator::authenticate(context, request)?;
+            Ok(Response::ok(&key_import::import(context, request.json()?).await?)?)
         }
         "GET /v1/organizations/current" => {
             let caller = app.providers.authenticate(context, request).await?;

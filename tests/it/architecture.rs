@@ -400,6 +400,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "portal/form.rs",
             "portal/submission.rs",
             "portal/view.rs",
+            "resource/key_import.rs",
             "src/device.rs",
             "src/introspect.rs",
             "src/signin.rs",

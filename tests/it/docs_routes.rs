@@ -198,6 +198,9 @@ async fn call_users(caller: &mut Caller<'_>) {
     let organization = organization.await.member("id");
     let key = json!({"name": "a", "scopes": ["read"]});
     caller.call("POST /v1/organizations/{id}/keys", &organization, operator, key).await;
+    let key = json!({"sha256": "ab".repeat(32), "name": "a", "scopes": ["read"]});
+    let import = json!({"org_id": organization, "keys": [key]});
+    caller.call("POST /v1/keys/import", "", operator, import).await;
 
     let user = json!({"email": "ada@example.com", "invite": true});
     let invited = caller.manage("/v1/users", Some(("invitation", Value::Null)), user).await;

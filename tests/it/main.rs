@@ -39,6 +39,7 @@ mod gateway;
 mod guard;
 mod head;
 mod id_jag;
+mod imports;
 mod inheritance;
 mod introspection;
 mod issuer_keys;

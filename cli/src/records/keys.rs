@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_client::Context;
 use serde_json::{Value, json};
 
-use super::{DeletionArgs, Kind, ListArgs, RecordArgs, scopes};
+use super::{DeletionArgs, Kind, ListArgs, RecordArgs, key_import, scopes};
 use crate::{credentials::Caller, failure::Failure};
 
 const KIND: Kind = Kind {
@@ -62,6 +62,18 @@ pub(crate) enum KeysCommand {
     },
     /// Delete a key.
     Delete(DeletionArgs),
+    /// Import keys of another system by their SHA-256, with the operator key in POSTERN_API_KEY.
+    Import {
+        /// A file with a JSON object in each line: sha256, name, scopes, and what else an import
+        /// has; - reads standard input.
+        file: String,
+        /// The organization that gets them.
+        #[arg(long, value_name = "ORGANIZATION_ID")]
+        organization: String,
+        /// Print the server's JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// When a key expires.
@@ -95,6 +107,9 @@ impl KeysCommand {
                 KIND.new_secret(caller, (&id, "rotate"), &body, json, HINT).await
             }
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
+            Self::Import { file, organization, json } => {
+                key_import::run(caller, &file, &organization, json).await
+            }
         }
     }
 }

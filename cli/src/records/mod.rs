@@ -2,6 +2,7 @@
 
 mod agents;
 mod cli_tokens;
+mod key_import;
 mod keys;
 mod organizations;
 mod runners;
@@ -26,7 +27,7 @@ use crate::{
 /// The commands for records.
 #[derive(Subcommand)]
 pub(crate) enum RecordsCommand {
-    /// API keys: create, list, show, rotate, delete.
+    /// API keys: create, list, show, rotate, delete, import.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,

@@ -44,10 +44,19 @@ pub(crate) struct Outcome {
 impl Deployment {
     /// Starts a deployment. Its clock stands still at the beginning of 2026.
     pub(crate) async fn start() -> Self {
+        Self::with_toml(None).await
+    }
+
+    /// Starts a deployment with another `postern.toml`.
+    pub(crate) async fn configured(toml: &str) -> Self {
+        Self::with_toml(Some(toml.to_owned())).await
+    }
+
+    async fn with_toml(toml: Option<String>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let variables = vec![("POSTERN_ISSUER", url.clone())];
-        let world = World::with(Setup { variables, ..Setup::default() }).await;
+        let world = World::with(Setup { variables, toml, ..Setup::default() }).await;
         let router = Router::new().fallback(pass_on).with_state(world.gateway.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { world, machine: Machine::new(url) }

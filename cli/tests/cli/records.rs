@@ -248,3 +248,35 @@ async fn ids_cannot_name_another_route() {
         outcome.expect(2, "", sentence);
     }
 }
+
+#[tokio::test]
+async fn keys_of_another_system_are_imported_from_a_file() {
+    let toml = "[[import]]\nprefix = \"acme_\"";
+    let deployment = Deployment::configured(toml).await;
+    let key = |at: usize| format!("acme_{at:040}");
+    let sha256 = |key: &str| postern::crypto::Digest::of(key.as_bytes()).to_hex();
+    let line = |at: usize| {
+        json!({"sha256": sha256(&key(at)), "prefix": "acme_", "name": "a", "scopes": ["read"]})
+            .to_string()
+    };
+    let lines: Vec<_> = (0..101).map(line).collect();
+    let org_id = deployment.world.org_id.clone();
+    let import = async |text: String| {
+        let command = ["keys", "import", "-", "--organization", &org_id];
+        let command = deployment.machine.command(&command);
+        let command = with(command, "POSTERN_API_KEY", &deployment.world.operator_key);
+        deployment.machine.outcome(command, &text).await
+    };
+    let all = import(lines.join("\n")).await;
+    assert_eq!((all.exit_code, all.stdout.matches("imported").count()), (0, 101), "{all:?}");
+    assert_eq!(deployment.world.whoami(&key(100)).await, 200);
+
+    let weak = json!({"sha256": "", "prefix": "acme_", "name": "a", "scopes": ["read"]});
+    let some = import(format!("{}\n{weak}\n", lines[0])).await;
+    assert_eq!(some.exit_code, 1, "{some:?}");
+    assert!(some.stdout.contains("exists") && some.stdout.contains("sha256 is empty"), "{some:?}");
+    assert_eq!(some.stderr, "postern: 1 of 2 keys were not imported.\n");
+
+    let wrong = import(format!("{}\nsha256,name\n", lines[0])).await;
+    wrong.expect(2, "", "postern: Line 2 of - is not a JSON object.\n");
+}

@@ -4,6 +4,7 @@ use postern::{
     core::{id, permission::Permission::UsersManage, schema::IdOf},
     resource::{
         api_key::{CreatedApiKey, NewApiKey},
+        key_import::{ImportReport, NewImport},
         organization::{CreatedOrganization, NewOrganization, OrganizationView},
         user::{CreatedUser, NewUser, UserView},
         user_access::UserToChange,
@@ -19,6 +20,10 @@ use crate::{
 
 /// The user of examples.
 const USER: &str = "usr_01h455vb4pex5vsknk084sn02q";
+/// The organization of examples.
+const ORGANIZATION: &str = "org_01h455vb4pex5vsknk084sn02q";
+/// The digest of examples.
+const SHA256: &str = "b3c0e1d5a86a4d2b9e0b6a7a4f5f6f1a2c3d4e5f60718293a4b5c6d7e8f90a1b";
 /// The password of examples.
 const PASSWORD: &str = "correct horse battery";
 
@@ -39,6 +44,8 @@ fn add_organizations(document: &mut Document) {
     let id = document.request::<IdOf<id::Organization>>("OrganizationId");
     let new_key = document.request::<NewApiKey>("NewApiKey");
     let created_key = document.response::<CreatedApiKey>("CreatedApiKey");
+    let new_import = document.request::<NewImport>("NewImport");
+    let report = document.response::<ImportReport>("ImportReport");
     for operation in [
         Operation::new("POST /v1/organizations", TAG, "Create an organization")
             .access(Access::OperatorOrPublic)
@@ -55,6 +62,14 @@ fn add_organizations(document: &mut Document) {
         .json(&new_key, &json!({"name": "recovery", "scopes": ["*"]}))
         .answer(201, "The key, with its secret, which is shown once.", &created_key)
         .codes(&["insufficient_scope", "invalid_scope"]),
+        Operation::new("POST /v1/keys/import", TAG, "Import API keys of another system")
+            .described("By their SHA-256, so that they keep working. Each key is decided for itself. To import a key again changes nothing.")
+            .access(Access::Operator)
+            .json(&new_import, &json!({"org_id": ORGANIZATION, "keys": [
+                {"sha256": SHA256, "prefix": "sk_live_", "last_four": "uvwx", "name": "deploy", "scopes": ["data:read"]},
+            ]}))
+            .answer(200, "What became of each key, in their order.", &report)
+            .codes(&["not_found"]),
         Operation::new("GET /v1/organizations/current", TAG, "Show one's own organization")
             .access(Access::Any)
             .answer(200, "The caller's organization.", &organization)

@@ -20,7 +20,7 @@ use crate::{
         principal::{InheritedLimits, Principal, PrincipalKind},
         subject::{CredentialId, KeyId, Subject},
     },
-    credential::{CredentialKind, ParsedApiKey, ParsedCliToken, opaque},
+    credential::{CredentialKind, ParsedApiKey, ParsedCliToken, opaque::ParsedSecret},
     crypto::Digest,
     grant::user_status::{ActiveUser, UserStatus},
     http::CredentialSource,
@@ -51,7 +51,9 @@ impl Provider for ApiKeyProvider {
 
     fn knows_bearer(&self, context: &Context, token: &str) -> bool {
         let brand = &context.config.brand;
-        ParsedApiKey::has_prefix(brand, token) || ParsedCliToken::has_prefix(brand, token)
+        ParsedApiKey::has_prefix(brand, token)
+            || ParsedCliToken::has_prefix(brand, token)
+            || context.config.has_imported_form(token)
     }
 
     async fn authenticate(
@@ -64,10 +66,13 @@ impl Provider for ApiKeyProvider {
         else {
             return Ok(Outcome::NotPresented);
         };
-        into_outcome(if ParsedApiKey::has_prefix(&context.config.brand, text) {
-            authenticate_key::<ApiKeyRecord>(context, source, text).await
+        let config = &context.config;
+        into_outcome(if ParsedCliToken::has_prefix(&config.brand, text) {
+            let token = ParsedCliToken::parse(&config.brand, text);
+            authenticate_key::<CliTokenRecord>(context, source, text, token).await
         } else {
-            authenticate_key::<CliTokenRecord>(context, source, text).await
+            let key = config.parse_api_key(text);
+            authenticate_key::<ApiKeyRecord>(context, source, text, key).await
         })
     }
 }
@@ -98,15 +103,15 @@ trait KeyRecord: Record<Kind: CredentialKind> {
     ) -> Principal;
 }
 
-/// Authenticates a key: checks its form, reads its record, compares the digest, and verifies the
-/// signature.
+/// Authenticates the key `text`, which was parsed as `key`: reads its record, compares the digest,
+/// and verifies the signature.
 async fn authenticate_key<R: KeyRecord>(
     context: &Context,
     source: &dyn CredentialSource,
     text: &str,
+    key: Option<ParsedSecret<R::Kind>>,
 ) -> Result<Outcome, Error> {
-    let key = opaque::ParsedSecret::<R::Kind>::parse(&context.config.brand, text)
-        .ok_or(Refusal::CredentialMalformed)?;
+    let key = key.ok_or(Refusal::CredentialMalformed)?;
     let now = context.clock.now();
     let signature = Signature::from_headers(context, source, now)?;
     let found = presented_record::read::<R>(context, source, &key.id, &key.digest, now).await?;

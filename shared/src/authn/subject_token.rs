@@ -12,7 +12,7 @@ use crate::{
         secret::Secret,
         subject::KeyId,
     },
-    credential::{ParsedApiKey, ParsedCliToken},
+    credential::ParsedCliToken,
     crypto::{Digest, jwt, thumbprint::KeyThumbprint},
     grant::{
         delegation::PresentedUser, key_exchange::PresentedKey, presented_client::PresentedClient,
@@ -40,7 +40,7 @@ pub async fn authenticate(
 ) -> Result<PresentedKey, Error> {
     let brand = &context.config.brand;
     let text = subject_token.expose();
-    let api_key = ParsedApiKey::parse(brand, text);
+    let api_key = context.config.parse_api_key(text);
     let api_key = api_key.map(|key| (KeyId::ApiKey(key.id), key.digest));
     let cli_token = ParsedCliToken::parse(brand, text);
     let parsed = api_key.or(cli_token.map(|key| (KeyId::CliToken(key.id), key.digest)));

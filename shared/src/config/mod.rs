@@ -7,6 +7,7 @@
 mod authorizer;
 mod clients;
 mod deployment;
+mod import;
 mod leaks;
 mod lifetimes;
 mod provider;
@@ -31,6 +32,7 @@ pub use authorizer::{
 };
 pub use clients::{ClientPolicy, DeniedClient, DocumentHosts, DocumentSource, Registration};
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
+pub use import::ImportedForm;
 pub use leaks::LeakSettings;
 pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
@@ -123,6 +125,9 @@ pub struct Config {
     /// Whose reports of leaked credentials are accepted.
     #[serde(default)]
     pub leaks: LeakSettings,
+    /// What the keys of other systems look like, whose digests can be imported.
+    #[serde(default, rename = "import")]
+    pub imports: Vec<ImportedForm>,
     /// The tools that users run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
@@ -239,6 +244,7 @@ impl Config {
     fn validate(&mut self) -> Result<(), Fault> {
         self.lifetimes.validate()?;
         self.leaks.validate()?;
+        import::validate(&self.imports, &self.brand)?;
         for rule in &self.routes {
             rule.validate()?;
         }

@@ -4,6 +4,7 @@
 //! With the CRC-32 at the end, a typing error or a made-up string is refused before any read of the
 //! store. The checksum proves nothing: the digest of the whole text authenticates.
 
+pub mod imported;
 mod mistake;
 pub mod opaque;
 mod presented_kind;

@@ -20,7 +20,8 @@ const MOST: usize = 8;
 const MOST_SIGNED: usize = 64;
 
 /// Revokes the credentials in `text`, of whatever kind: each with its record, or with the family
-/// that it belongs to. Text without a valid credential of ours costs no I/O.
+/// that it belongs to. Text without a valid credential of ours, or a form of `[[import]]`, costs no
+/// I/O.
 ///
 /// The operator's key cannot be revoked here. It is reported in the log, and raises an alarm.
 ///
@@ -48,8 +49,10 @@ pub(super) async fn revoke_all(
 ) -> Result<Contents, Fault> {
     let text = text.expose();
     let prefixed = credential::find_all(&context.config.brand, text);
+    let imported = distinct(context.config.find_imported(text), MOST);
+    let ours = distinct(prefixed, MOST).into_iter().chain(distinct(signed(text), MOST_SIGNED));
     let mut contents = Contents::Other;
-    for found in distinct(prefixed, MOST).into_iter().chain(distinct(signed(text), MOST_SIGNED)) {
+    for found in ours.chain(imported) {
         match revoke(context, found).await? {
             Outcome::Foreign => {}
             Outcome::Unchanged => contents = Contents::Credential,
@@ -103,6 +106,10 @@ async fn revoke(context: &Context, text: &str) -> Result<Outcome, Fault> {
         Some(token.family.to_string())
     } else if let Ok(session) = SessionToken::parse(&context.keyring, text) {
         deleted_id(store.end_session(&session.id, &session.digest).await?, &session.id)
+    } else if let Some(key) = context.config.parse_api_key(text) {
+        let deletion = store.delete_key_by_secret(&key, now).await?;
+        // Nothing in the text of an imported key says that it was one.
+        return Ok(deleted_id(deletion, &key.id).map_or(Outcome::Foreign, Outcome::Revoked));
     } else {
         return revoke_access_token(context, text).await;
     };

@@ -23,8 +23,10 @@ use crate::{
         secret::{self, Secret},
         subject::Subject,
     },
-    credential::opaque,
-    store::{OldSecret, Record as _, api_key::ApiKeyRecord, last_use::LastUses},
+    store::{
+        OldSecret, Record as _, api_key::ApiKeyRecord, last_use::LastUses,
+        organization::OrganizationRecord,
+    },
 };
 
 /// The longest overlap, during which both secrets of a key work.
@@ -149,7 +151,7 @@ impl Resource for ApiKeyView {
         Self {
             last_use: LastUse::of(&record, uses),
             previous: PreviousSecret::of(&record, uses, context.clock.now()),
-            prefix: opaque::prefix(&context.config.brand, &record.meta.id),
+            prefix: record.prefix(&context.config.brand),
             id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
@@ -207,7 +209,7 @@ pub async fn create(
 }
 
 /// The creator of a key.
-enum KeyCreator<'a> {
+pub(super) enum KeyCreator<'a> {
     /// A caller, who cannot create more than it has.
     Caller(&'a Principal),
     /// The operator, for an organization whose keys can have these scopes at most.
@@ -216,7 +218,7 @@ enum KeyCreator<'a> {
 
 impl KeyCreator<'_> {
     /// Returns the expiry of the key, and whether its requests must be signed.
-    fn check(
+    pub(super) fn check(
         &self,
         scopes: &Scopes,
         resources: &ResourceLimits,
@@ -237,7 +239,7 @@ impl KeyCreator<'_> {
     }
 
     /// Returns the refusal of the key with the scopes `given`.
-    fn explain(&self, refusal: Refusal, given: &[String], wanted: &ResourceLimits) -> Error {
+    pub(super) fn explain(&self, refusal: Refusal, given: &[String], wanted: &ResourceLimits) -> Error {
         match self {
             Self::Caller(caller) => owned::locate(refusal, given, Some(wanted), caller),
             Self::Operator(limit) => match limit.first_beyond(given) {
@@ -297,10 +299,18 @@ pub async fn issue(
         let detail = "There is no organization with the id in the path.";
         Error::with_detail(Refusal::RecordUnknown, detail.into())
     })?;
-    let scope_limit = organization.origin.scope_limit();
-    let creator = KeyCreator::Operator(context.config.limit_scopes(scope_limit, &Scopes::all()));
-    let owning = OwningOrganization { id: organization.id, scope_limit };
+    let (owning, creator) = by_operator(context, &organization);
     put_new(context, new, owning, organization.owner, creator).await
+}
+
+/// Returns what a new key of `organization` belongs to, and the operator as its creator.
+pub(super) fn by_operator<'a>(
+    context: &Context,
+    organization: &OrganizationRecord,
+) -> (OwningOrganization, KeyCreator<'a>) {
+    let scope_limit = organization.origin.scope_limit();
+    let limit = context.config.limit_scopes(scope_limit, &Scopes::all());
+    (OwningOrganization { id: organization.id, scope_limit }, KeyCreator::Operator(limit))
 }
 
 /// Gives a key a new secret. The old one works until the end of the overlap.

@@ -8,6 +8,7 @@ mod admission;
 pub mod api_key;
 pub mod cli_token;
 pub mod connected_app;
+pub mod key_import;
 pub mod last_use;
 pub mod organization;
 mod owned;

@@ -1,5 +1,6 @@
 //! API keys.
 
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::{
     Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -9,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Deletion, HasSecret, Record, RecordMeta, Store, StoredSecret,
     conditional::{Conditional, conditional},
-    item::{hex, milliseconds, text},
+    item::{from_item, hex, milliseconds, seconds, text},
     key,
     last_use::SecretTag,
+    record::item_of_record,
 };
 use crate::{
     core::{
@@ -21,7 +23,7 @@ use crate::{
         scope::{ResourceLimits, Scopes},
         subject::Subject,
     },
-    credential::ParsedApiKey,
+    credential::{ParsedApiKey, TokenPrefix, imported::imported_id, opaque},
     crypto::Digest,
 };
 
@@ -53,6 +55,9 @@ pub struct ApiKeyRecord {
     /// The digest of the secret before the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_digest: Option<Digest>,
+    /// What its secret of another system begins with, if the digest of one was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported_prefix: Option<String>,
     /// When the previous secret stops working.
     #[serde(
         rename = "previous_expires_at_ms",
@@ -103,8 +108,17 @@ impl ApiKeyRecord {
             on_behalf_of: None,
             expires_at: None,
             previous_digest: None,
+            imported_prefix: None,
             previous_expires_at: None,
         }
+    }
+
+    /// Returns the beginning of its current secret, for lists.
+    pub fn prefix(&self, brand: &TokenPrefix) -> String {
+        // After a rotation its secret is one of ours.
+        let is_imported = imported_id(&self.secret.digest) == self.meta.id;
+        let imported = self.imported_prefix.clone().filter(|_| is_imported);
+        imported.unwrap_or_else(|| opaque::prefix(brand, &self.meta.id))
     }
 
     /// Returns for which secret of the key `is_presented` holds, if that secret is accepted `now`.
@@ -122,7 +136,46 @@ impl ApiKeyRecord {
     }
 }
 
+/// The outcome of storing a key whose digest was imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Import {
+    /// It is stored.
+    Imported,
+    /// The organization has it already. It is as it was.
+    Known,
+    /// Another organization has it.
+    OfOtherOrganization,
+}
+
 impl Store {
+    /// Stores a key whose id is that of its imported digest. One that has expired is replaced.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn import_key(&self, key: &ApiKeyRecord, now: Timestamp) -> Result<Import, Fault> {
+        let item = item_of_record(key)?;
+        let ours = item.clone();
+        let outcome = self
+            .client
+            .put_item()
+            .table_name(&self.tables.keys)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
+            .expression_attribute_values(":now", seconds(now))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let stored = match conditional(outcome, "import a key")? {
+            Conditional::Met(_) => return Ok(Import::Imported),
+            Conditional::NotMet(stored) => stored.unwrap_or_default(),
+        };
+        if stored == ours {
+            return Ok(Import::Imported); // the SDK repeated the write after a lost response
+        }
+        let is_of_it = from_item::<ApiKeyRecord>(stored)?.meta.org_id == key.meta.org_id;
+        Ok(if is_of_it { Import::Known } else { Import::OfOtherOrganization })
+    }
+
     /// Revokes the presented secret: the whole key, or only the previous secret if it is that one
     /// and both are still accepted.
     ///

@@ -426,6 +426,26 @@ refusals! {
     IdentitySourceAmbiguous => invalid_request(
         "A header or parameter has the value of the API's route: send another value.",
     ),
+    /// The digest of a key to import is malformed, of another hash, or of a text that anyone guesses.
+    ImportDigestUnusable => invalid_request(
+        "sha256 is not the SHA-256 of a key: send 64 hexadecimal digits, or 43 characters of base64url.",
+    ),
+    /// A key to import has the prefix of no `[[import]]`, so it would never be looked up.
+    ImportFormUnknown => invalid_request(
+        "The prefix is that of no [[import]] in postern.toml, so the key would not be accepted: add an [[import]], or correct prefix.",
+    ),
+    /// The end of a key to import is not four characters.
+    ImportLastFourMalformed => invalid_request(
+        "last_four is not valid: send the last four characters of the key, or leave it out.",
+    ),
+    /// A request imports no keys or too many.
+    ImportSizeWrong => invalid_request("keys must be a list of 1 to 100 keys: send more in several requests."),
+    /// Another organization has the key that is imported.
+    ImportedElsewhere => PublicError::new(
+        StatusCode::CONFLICT,
+        "conflict",
+        "Another organization has this key: delete it there first, or import it for that organization.",
+    ),
     /// The invitation is malformed, unknown, expired or already used.
     InvitationWrong => PublicError::new(
         StatusCode::BAD_REQUEST,
