@@ -1,5 +1,6 @@
 //! Organizations: `POST /v1/organizations` for the operator, or for anyone if signup is open,
-//! `POST /v1/organizations/{id}/keys` and `POST /v1/keys/import` for the operator, and `GET /v1/organizations/current` for
+//! `POST /v1/organizations/{id}/keys`, `POST /v1/keys/import` and `PUT /v1/keys/{id}/plan` for the
+//! operator, and `GET /v1/organizations/current` for
 //! their members.
 
 use postern::{
@@ -10,6 +11,7 @@ use postern::{
     resource::{
         api_key, key_import,
         organization::{self, OrganizationCreator},
+        usage_plan,
     },
 };
 
@@ -33,6 +35,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "POST /v1/keys/import" => {
             operator::authenticate(context, request)?;
             Ok(Response::ok(&key_import::import(context, request.json()?).await?)?)
+        }
+        "PUT /v1/keys/{id}/plan" => {
+            operator::authenticate(context, request)?;
+            usage_plan::set(context, &request.path_id()?, request.json()?).await?;
+            Ok(Response::no_content())
         }
         "GET /v1/organizations/current" => {
             let caller = app.providers.authenticate(context, request).await?;

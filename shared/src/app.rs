@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     core::{clock::Clock, entropy::Entropy, error::Fault},
     crypto::secrets::Secrets,
-    grant::federation::TrustedIssuers,
+    grant::{federation::TrustedIssuers, usage_plan::UsageKeys},
     identity_provider::IdentityProviders,
     store::Store,
 };
@@ -23,6 +23,8 @@ pub struct App {
     pub identity_providers: IdentityProviders,
     /// The issuers whose workloads get tokens.
     pub trusted_issuers: TrustedIssuers,
+    /// The API keys of API Gateway that count requests.
+    pub usage_keys: UsageKeys,
 }
 
 impl App {
@@ -42,6 +44,7 @@ impl App {
         let identity_providers = IdentityProviders::new(&context.config, secrets)?;
         let providers = ProviderChain::new(&context.config, secrets, &identity_providers)?;
         let trusted_issuers = TrustedIssuers::new(&context.config);
-        Ok(Self { context, providers, identity_providers, trusted_issuers })
+        let usage_keys = UsageKeys::new(&context.config, secrets)?;
+        Ok(Self { context, providers, identity_providers, trusted_issuers, usage_keys })
     }
 }

@@ -373,6 +373,7 @@ fn secrets_are_exposed_only_in_listed_files() {
         [
             "authn/introspection.rs",
             "authn/subject_token.rs",
+            "authorizer/mod.rs",
             "core/secret.rs",
             "crypto/password.rs",
             "downloads/mod.rs",
@@ -394,6 +395,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "grant/session.rs",
             "grant/sign_in.rs",
             "grant/trust_dry_run.rs",
+            "grant/usage_plan.rs",
             "http/request.rs",
             "http/response.rs",
             "identity_provider/mod.rs",

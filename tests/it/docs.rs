@@ -140,6 +140,7 @@ fn parameters_and_outputs_that_pages_mention_exist() {
         "examples/http-api/template.yaml",
         "examples/mcp-rest-api/template.yaml",
         "examples/rest-api/template.yaml",
+        "examples/rest-api-plans/template.yaml",
     ];
     let templates = paths.map(template);
     let of = |part: &str| -> BTreeSet<String> {

@@ -201,6 +201,8 @@ async fn call_users(caller: &mut Caller<'_>) {
     let key = json!({"sha256": "ab".repeat(32), "name": "a", "scopes": ["read"]});
     let import = json!({"org_id": organization, "keys": [key]});
     caller.call("POST /v1/keys/import", "", operator, import).await;
+    let (key, _) = caller.world.create_key(&["read"]).await;
+    caller.call("PUT /v1/keys/{id}/plan", &key, operator, json!({"plan": null})).await;
 
     let user = json!({"email": "ada@example.com", "invite": true});
     let invited = caller.manage("/v1/users", Some(("invitation", Value::Null)), user).await;

@@ -354,13 +354,17 @@ fn every_row_of_the_documented_table_has_a_test() {
     let table =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/local-gateway.md"))
             .unwrap();
-    let code =
-        ["authorizer_cache.rs", "guard.rs", "paths.rs", "../../local/tests/program/protect.rs"]
-            .map(|file| {
-                std::fs::read_to_string(format!("{}/it/{file}", env!("CARGO_MANIFEST_DIR")))
-                    .unwrap()
-            })
-            .concat();
+    let code = [
+        "authorizer_cache.rs",
+        "guard.rs",
+        "paths.rs",
+        "plans.rs",
+        "../../local/tests/program/protect.rs",
+    ]
+    .map(|file| {
+        std::fs::read_to_string(format!("{}/it/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    })
+    .concat();
     let lines: Vec<_> =
         table.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |")).collect();
     assert!(lines.len() >= 12, "{} lines", lines.len());

@@ -71,6 +71,7 @@ mod openapi_forms;
 mod organizations;
 mod outages;
 mod paths;
+mod plans;
 mod portal;
 mod portal_failures;
 mod portal_forms;

@@ -6,6 +6,7 @@ use postern::{
         api_key::{CreatedApiKey, NewApiKey},
         key_import::{ImportReport, NewImport},
         organization::{CreatedOrganization, NewOrganization, OrganizationView},
+        usage_plan::PlanOfKey,
         user::{CreatedUser, NewUser, UserView},
         user_access::UserToChange,
     },
@@ -45,6 +46,8 @@ fn add_organizations(document: &mut Document) {
     let new_key = document.request::<NewApiKey>("NewApiKey");
     let created_key = document.response::<CreatedApiKey>("CreatedApiKey");
     let new_import = document.request::<NewImport>("NewImport");
+    let key_id = document.request::<IdOf<id::ApiKey>>("ApiKeyId");
+    let plan = document.request::<PlanOfKey>("PlanOfKey");
     let report = document.response::<ImportReport>("ImportReport");
     for operation in [
         Operation::new("POST /v1/organizations", TAG, "Create an organization")
@@ -70,6 +73,11 @@ fn add_organizations(document: &mut Document) {
             ]}))
             .answer(200, "What became of each key, in their order.", &report)
             .codes(&["not_found"]),
+        Operation::new("PUT /v1/keys/{id}/plan", TAG, "Give an API key a usage plan")
+            .access(Access::Operator)
+            .id(&key_id)
+            .json(&plan, &json!({"plan": "pro"}))
+            .empty(204, "The next response of the authorizer has the plan."),
         Operation::new("GET /v1/organizations/current", TAG, "Show one's own organization")
             .access(Access::Any)
             .answer(200, "The caller's organization.", &organization)

@@ -4,6 +4,7 @@
 mod authorizer_event;
 mod iam;
 mod route;
+mod usage;
 
 use std::{
     collections::HashMap,
@@ -15,11 +16,13 @@ use std::{
 pub use authorizer_event::{API_ID, EventKind};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use jiff::Timestamp;
 pub use postern::config::IdentitySource;
 use postern::{App, Error, Fault, Refusal, authorizer, core::method};
 pub use route::{example as example_request, parse as parse_route};
 use serde_json::{Map, Value};
 
+use self::usage::{UsageMeter, UsageRefusal};
 use crate::{
     Error as LocalError,
     event::RequestContext,
@@ -126,6 +129,9 @@ pub struct Guard {
     authorizer: Box<dyn Fn(Value) -> AuthorizerFuture + Send + Sync>,
     attachment: AuthorizerConfig,
     cache: Mutex<HashMap<Vec<String>, CachedResponse>>,
+    /// The deployment, whose usage plans apply to a REST API.
+    app: Option<Arc<App>>,
+    usage: UsageMeter,
 }
 
 impl std::fmt::Debug for Guard {
@@ -167,6 +173,7 @@ enum GatewayRefusal {
     Unauthenticated { reason: String },
     Forbidden { deny: Deny, cause: DenyCause },
     Broken { reason: String },
+    BeyondPlan(UsageRefusal),
 }
 
 impl GatewayRefusal {
@@ -187,6 +194,12 @@ impl GatewayRefusal {
             Self::Forbidden { cause: DenyCause::NotAllowed, .. } => {
                 "The authorizer's answer does not allow this route.".into()
             }
+            Self::BeyondPlan(refusal) => match refusal {
+                UsageRefusal::Throttled => "The rate of the usage plan is exceeded.",
+                UsageRefusal::QuotaExceeded => "The quota of the usage plan is used up.",
+                UsageRefusal::KeyUnknown => "The usageIdentifierKey is in no usage plan.",
+            }
+            .into(),
         }
     }
 }
@@ -203,14 +216,17 @@ impl Guard {
             &attachment.identity_sources,
             attachment.cache_ttl_s > 0,
         )?;
+        let deployment = Arc::clone(&app);
         let authorizer = move |event| -> AuthorizerFuture {
-            let app = Arc::clone(&app);
+            let app = Arc::clone(&deployment);
             Box::pin(async move {
                 let answer = functions::authorizer::decide(&app, event).await;
                 answer.map_err(|error| AuthorizerFailure::from_error(&error))
             })
         };
-        Ok(Self { authorizer: Box::new(authorizer), attachment, cache: Mutex::default() })
+        let authorizer = Box::new(authorizer);
+        let (cache, usage) = (Mutex::default(), UsageMeter::default());
+        Ok(Self { authorizer, attachment, cache, app: Some(app), usage })
     }
 
     /// Attaches another authorizer, without the check of [`Guard::new`].
@@ -221,7 +237,9 @@ impl Guard {
                 answer.await.map_err(|message| AuthorizerFailure::from_message(&message))
             })
         };
-        Self { authorizer: Box::new(authorizer), attachment, cache: Mutex::default() }
+        let authorizer = Box::new(authorizer);
+        let (cache, usage) = (Mutex::default(), UsageMeter::default());
+        Self { authorizer, attachment, cache, app: None, usage }
     }
 
     /// Returns how the API attaches the authorizer.
@@ -251,7 +269,7 @@ impl Guard {
         }
         let route_key = self.route_key(parts)?;
         let identity = self.identity(parts, route_key)?;
-        let now_s = arrival.time.as_second();
+        let (now, now_s) = (arrival.time, arrival.time.as_second());
         let caches = self.attachment.cache_ttl_s > 0 && !identity.is_empty();
         let cached = caches.then(|| self.cached(&identity, now_s)).flatten();
         let answer = match cached {
@@ -266,7 +284,21 @@ impl Guard {
                 answer
             }
         };
-        self.evaluate(parts, route_key, &answer)
+        let context = self.evaluate(parts, route_key, &answer)?;
+        self.count(&answer, now)?;
+        Ok(context)
+    }
+
+    /// Counts an allowed request to a REST API with the key of the authorizer's answer. Without
+    /// one, it is not limited: its method requires no key.
+    fn count(&self, answer: &Value, now: Timestamp) -> Result<(), GatewayRefusal> {
+        let key = answer["usageIdentifierKey"].as_str();
+        match (&self.app, key.filter(|_| self.attachment.event.is_rest())) {
+            (Some(app), Some(key)) => {
+                self.usage.count(app, key, now).map_err(GatewayRefusal::BeyondPlan)
+            }
+            (None, _) | (_, None) => Ok(()),
+        }
     }
 
     /// Returns the key of the route that matches a request. Only HTTP APIs have routes here.
@@ -400,6 +432,17 @@ impl Guard {
                 "AuthorizerConfigurationException",
                 is_rest.then_some(r#"{"message":null}"#),
             ),
+            GatewayRefusal::BeyondPlan(UsageRefusal::Throttled) => {
+                (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", None)
+            }
+            GatewayRefusal::BeyondPlan(UsageRefusal::QuotaExceeded) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "LimitExceededException",
+                Some(r#"{"message":"Limit Exceeded"}"#),
+            ),
+            GatewayRefusal::BeyondPlan(UsageRefusal::KeyUnknown) => {
+                (StatusCode::FORBIDDEN, "ForbiddenException", None)
+            }
         };
         let text = status.canonical_reason().unwrap_or_default();
         let mut response = error_response(status, text);
@@ -455,6 +498,7 @@ fn challenge(refusal: &GatewayRefusal) -> Option<HeaderValue> {
         GatewayRefusal::Forbidden { .. }
         | GatewayRefusal::MalformedTarget
         | GatewayRefusal::NoRoute
-        | GatewayRefusal::Broken { .. } => None,
+        | GatewayRefusal::Broken { .. }
+        | GatewayRefusal::BeyondPlan(_) => None,
     }
 }

@@ -159,6 +159,7 @@ pub(super) fn agent_principal(
                 require_signature: false,
                 epoch: None,
                 scope_limit: agent.meta.scope_limit,
+                plan: agent.meta.plan,
             };
             let scopes = context.config.limit_scopes(agent.meta.scope_limit, &grant.scopes);
             let expires_at = Some(at_most(grant.expires_at, agent.expires_at));

@@ -242,6 +242,7 @@ impl KeyRecord for ApiKeyRecord {
                 require_signature: self.require_signature,
                 epoch: None,
                 scope_limit: self.meta.scope_limit,
+                plan: self.meta.plan,
             },
         }
     }
@@ -293,6 +294,7 @@ impl KeyRecord for CliTokenRecord {
                 require_signature: self.require_signature,
                 epoch: Some(self.epoch),
                 scope_limit: self.meta.scope_limit,
+                plan: self.meta.plan,
             },
         }
     }

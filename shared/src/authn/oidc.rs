@@ -87,6 +87,7 @@ impl Provider for OidcProvider {
                     require_signature: false,
                     epoch: Some(member.epoch),
                     scope_limit: member.scope_limit,
+                    plan: None,
                 },
                 metadata: with_profile(caller.metadata, member.profile.metadata),
                 ..caller

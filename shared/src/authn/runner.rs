@@ -85,6 +85,7 @@ fn principal(record: RunnerRecord) -> Principal {
             require_signature: false,
             epoch: None,
             scope_limit: record.meta.scope_limit,
+            plan: record.meta.plan,
         },
     }
 }

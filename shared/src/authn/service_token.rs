@@ -74,6 +74,7 @@ impl Provider for ServiceTokenProvider {
                     require_signature: false,
                     epoch: None,
                     scope_limit: service.meta.scope_limit,
+                    plan: service.meta.plan,
                 },
             }),
         })

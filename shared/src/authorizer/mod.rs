@@ -35,6 +35,7 @@ use crate::{
         request_uri::RequestUri,
         route_pattern,
         scope::Scopes,
+        secret::Secret,
     },
     crypto::Digest,
     http::{CredentialSource, Message},
@@ -165,6 +166,11 @@ impl AuthorizerRequest {
     /// Reports whether the response is a policy of a REST API. An API without caching ignores what
     /// it says about other routes. If one caches by mistake, the policy must be right for them too.
     fn gets_caller_policy(&self) -> bool {
+        self.is_of_rest_api()
+    }
+
+    /// Reports whether a REST API asks. Only those have usage plans.
+    fn is_of_rest_api(&self) -> bool {
         matches!(self.kind, AuthorizerEventKind::RestToken | AuthorizerEventKind::RestRequest)
     }
 
@@ -172,7 +178,12 @@ impl AuthorizerRequest {
     ///
     /// # Errors
     /// A fault if the response is larger than the gateway accepts.
-    fn to_response(&self, rules: Rules<'_>, decision: &Decision) -> Result<Value, Fault> {
+    fn to_response(
+        &self,
+        rules: Rules<'_>,
+        decision: &Decision,
+        usage_key: Option<&Secret>,
+    ) -> Result<Value, Fault> {
         let (principal, refusal) = match decision {
             Decision::NoAuthRequired => (None, None),
             Decision::Allowed(principal) | Decision::ByPolicy { principal, .. } => {
@@ -195,7 +206,7 @@ impl AuthorizerRequest {
         if let (Decision::Allowed(_), Some(digest)) = (decision, self.signed_content()) {
             context.insert("content_sha256".into(), digest.into());
         }
-        let answer = match self.format {
+        let mut answer = match self.format {
             ResponseFormat::Simple => {
                 json!({"isAuthorized": refusal.is_none(), "context": context})
             }
@@ -205,6 +216,9 @@ impl AuthorizerRequest {
                 "context": context,
             }),
         };
+        if let Some(key) = usage_key.filter(|_| self.is_of_rest_api()) {
+            answer["usageIdentifierKey"] = key.expose().into();
+        }
         if self.kind == AuthorizerEventKind::WebSocket && answer.to_string().len() > LARGEST_ANSWER
         {
             return Err(Fault::Serialization(
@@ -265,7 +279,11 @@ pub async fn respond(app: &App, event: &Value) -> Result<Value, Error> {
         AuthorizerEvent::Request(request) => {
             let rules = Rules::of(&app.context.config);
             let decision = decide(app, rules, &request).await?;
-            let answer = request.to_response(rules, &decision)?; // log the decision only if this succeeds
+            let counted = decision.allowed_caller();
+            let usage_key =
+                counted.and_then(|caller| app.usage_keys.of_caller(&app.context.config, caller));
+            // Log the decision only if this succeeds.
+            let answer = request.to_response(rules, &decision, usage_key)?;
             telemetry::log_decision(decision.as_str(), decision.cause());
             Ok(answer)
         }
@@ -383,6 +401,14 @@ async fn respond_to_message(app: &App, message: &Message) -> Result<Value, Error
 }
 
 impl Decision {
+    /// Returns the caller whose request is allowed, if there is one.
+    fn allowed_caller(&self) -> Option<&Principal> {
+        match self {
+            Self::Allowed(principal) | Self::ByPolicy { principal, .. } => Some(principal),
+            Self::NoAuthRequired | Self::Forbidden(..) | Self::LacksScope(..) => None,
+        }
+    }
+
     fn as_str(&self) -> &'static str {
         match self {
             Self::NoAuthRequired => "open",

@@ -10,6 +10,7 @@ mod deployment;
 mod import;
 mod leaks;
 mod lifetimes;
+mod plan;
 mod provider;
 mod resource;
 mod role;
@@ -36,6 +37,7 @@ pub use import::ImportedForm;
 pub use leaks::LeakSettings;
 pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
+pub use plan::{PlanLimits, QuotaPeriod, UsagePlan};
 pub use provider::*;
 pub use resource::{ConfiguredAudience, ProtectedResource, ScopeDescription};
 pub use role::RoleSettings;
@@ -128,6 +130,9 @@ pub struct Config {
     /// What the keys of other systems look like, whose digests can be imported.
     #[serde(default, rename = "import")]
     pub imports: Vec<ImportedForm>,
+    /// The usage plans of API Gateway, and who is in which.
+    #[serde(default, rename = "plan")]
+    pub plans: Vec<UsagePlan>,
     /// The tools that users run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
@@ -245,6 +250,7 @@ impl Config {
         self.lifetimes.validate()?;
         self.leaks.validate()?;
         import::validate(&self.imports, &self.brand)?;
+        plan::validate(&self.plans)?;
         for rule in &self.routes {
             rule.validate()?;
         }
@@ -367,13 +373,15 @@ impl Config {
         }
     }
 
-    /// Returns the `refs` of the deployment's secret that providers use to verify tokens, and that
-    /// sign-ins use to authenticate our client.
+    /// Returns the `refs` of the deployment's secret that providers use to verify tokens, that
+    /// sign-ins use to authenticate our client, and that list the API keys of plans.
     pub fn secret_refs(&self) -> Vec<&str> {
         let named = self.providers.iter().filter_map(|provider| {
             if let ProviderKind::Jwt(jwt) = provider { jwt.secret_ref.as_deref() } else { None }
         });
-        named.chain(self.signins.iter().filter_map(SignInSettings::secret_ref)).collect()
+        let of_plans = self.plans.iter().map(|plan| plan.secret_ref.as_str());
+        let of_signins = self.signins.iter().filter_map(SignInSettings::secret_ref);
+        named.chain(of_signins).chain(of_plans).collect()
     }
 }
 

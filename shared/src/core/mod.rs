@@ -22,6 +22,7 @@ pub mod network;
 pub mod pagination;
 pub mod path;
 pub mod permission;
+pub mod plan;
 pub mod principal;
 pub mod redirect_uri;
 pub mod request_uri;

@@ -14,6 +14,7 @@ use crate::core::{
     error::{Error, Refusal},
     id::{AgentId, ClientId, OrganizationId},
     permission::Permission,
+    plan::PlanName,
     scope::{ResourceLimits, Scopes},
     scope_limit::ScopeLimit,
     subject::{CredentialId, Subject},
@@ -178,7 +179,7 @@ pub struct Principal {
 }
 
 /// The limits of a credential that those which it creates inherit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InheritedLimits {
     /// When it expires. Nothing that it creates lives longer, so it creates no users.
     pub expires_at: Option<Timestamp>,
@@ -190,6 +191,8 @@ pub struct InheritedLimits {
     pub epoch: Option<Epoch>,
     /// Whether `signup_scopes` limits its scopes, and those of what it creates.
     pub scope_limit: ScopeLimit,
+    /// The usage plan that the operator has given it.
+    pub plan: Option<PlanName>,
 }
 
 impl Principal {

@@ -231,6 +231,19 @@ impl Secrets {
         }
     }
 
+    /// Returns the list of texts that a setting names by `secret_ref`.
+    ///
+    /// # Errors
+    /// What is wrong, as the rest of a sentence about it.
+    pub fn named_list(&self, reference: &str) -> Result<Vec<Secret>, String> {
+        let Some(Value::Array(elements)) = self.refs.get(reference) else {
+            let is_missing = !self.refs.contains_key(reference);
+            return Err(if is_missing { MISSING } else { "is not a list of texts" }.into());
+        };
+        let texts = elements.iter().map(|one| one.as_str().map(|text| Secret::new(text.into())));
+        texts.collect::<Option<_>>().ok_or_else(|| "is not a list of texts".into())
+    }
+
     /// Returns the shared keys that a setting names by `secret_ref`: text, which is the secret
     /// itself, or a JWK Set of secrets.
     ///

@@ -31,6 +31,7 @@ pub mod sign_in;
 pub(crate) mod throttle;
 pub mod trust_dry_run;
 pub mod upstream_tokens;
+pub mod usage_plan;
 pub mod user_status;
 
 use serde::Serialize;

@@ -110,6 +110,7 @@ impl ActiveUser {
             require_signature: false,
             epoch: Some(self.epoch),
             scope_limit: self.scope_limit,
+            plan: None,
         }
     }
 }

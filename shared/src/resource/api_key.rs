@@ -17,6 +17,7 @@ use crate::{
         id::{ApiKeyId, OrganizationId},
         name::Name,
         permission::Permission,
+        plan::PlanName,
         principal::Principal,
         rfc3339,
         scope::{ResourceLimits, Scopes},
@@ -103,6 +104,10 @@ pub struct ApiKeyView {
     pub require_signature: bool,
     /// The user who created it, if one did.
     pub on_behalf_of: Option<Subject>,
+    /// The usage plan that the operator has given it, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
+    pub plan: Option<PlanName>,
 }
 
 /// What a caller sees of the secret before the last rotation. Part of the view by
@@ -161,6 +166,7 @@ impl Resource for ApiKeyView {
             expires_at: record.expires_at,
             require_signature: record.require_signature,
             on_behalf_of: record.on_behalf_of,
+            plan: record.meta.plan,
         }
     }
 }
@@ -239,7 +245,12 @@ impl KeyCreator<'_> {
     }
 
     /// Returns the refusal of the key with the scopes `given`.
-    pub(super) fn explain(&self, refusal: Refusal, given: &[String], wanted: &ResourceLimits) -> Error {
+    pub(super) fn explain(
+        &self,
+        refusal: Refusal,
+        given: &[String],
+        wanted: &ResourceLimits,
+    ) -> Error {
         match self {
             Self::Caller(caller) => owned::locate(refusal, given, Some(wanted), caller),
             Self::Operator(limit) => match limit.first_beyond(given) {
@@ -310,7 +321,8 @@ pub(super) fn by_operator<'a>(
 ) -> (OwningOrganization, KeyCreator<'a>) {
     let scope_limit = organization.origin.scope_limit();
     let limit = context.config.limit_scopes(scope_limit, &Scopes::all());
-    (OwningOrganization { id: organization.id, scope_limit }, KeyCreator::Operator(limit))
+    let owning = OwningOrganization { id: organization.id, scope_limit, plan: None };
+    (owning, KeyCreator::Operator(limit))
 }
 
 /// Gives a key a new secret. The old one works until the end of the overlap.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     api_key::{KeyCreator, by_operator},
     owned::{self, OwningOrganization},
+    usage_plan,
 };
 use crate::{
     context::Context,
@@ -72,6 +73,9 @@ pub struct ForeignApiKey {
     #[serde(default, deserialize_with = "rfc3339::deserialize")]
     #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::Expiry>"))]
     pub expires_at: Option<Timestamp>,
+    /// The name of its usage plan, if it has one of its own.
+    #[serde(default)]
+    pub plan: Option<String>,
 }
 
 /// What became of the keys, in their order.
@@ -136,7 +140,7 @@ pub async fn import(context: &Context, new: NewImport) -> Result<ImportReport, E
     let mut keys = Vec::with_capacity(new.keys.len());
     for key in new.keys {
         let imported =
-            import_key(context, key, owning, organization.owner.clone(), &creator);
+            import_key(context, key, owning.clone(), organization.owner.clone(), &creator);
         keys.push(match imported.await {
             Ok(imported) => imported,
             Err(error @ Error::Rejected(_)) => refused(&error),
@@ -174,7 +178,7 @@ async fn import_key(
 fn record(
     context: &Context,
     new: ForeignApiKey,
-    OwningOrganization { id: org_id, scope_limit }: OwningOrganization,
+    OwningOrganization { id: org_id, scope_limit, .. }: OwningOrganization,
     on_behalf_of: Option<Subject>,
     creator: &KeyCreator<'_>,
 ) -> Result<ApiKeyRecord, Error> {
@@ -194,7 +198,8 @@ fn record(
     let (expires_at, _) = creator
         .check(&scopes, &resources, expires_at, None)
         .map_err(|refusal| creator.explain(refusal, &given, &resources))?;
-    let meta = RecordMeta { id: imported_id(&digest), org_id, created_at: now, scope_limit };
+    let plan = new.plan.map(|name| usage_plan::known(context, name)).transpose()?;
+    let meta = RecordMeta { id: imported_id(&digest), org_id, created_at: now, scope_limit, plan };
     let secret = StoredSecret { digest, last_four };
     Ok(ApiKeyRecord {
         on_behalf_of,

@@ -15,6 +15,7 @@ mod owned;
 pub mod runner;
 pub mod service_account;
 pub mod session;
+pub mod usage_plan;
 pub mod user;
 pub mod user_access;
 

@@ -126,7 +126,8 @@ pub async fn create(
         owner: owner.clone(),
         origin,
     };
-    let owning = OwningOrganization { id: organization.id, scope_limit: origin.scope_limit() };
+    let scope_limit = origin.scope_limit();
+    let owning = OwningOrganization { id: organization.id, scope_limit, plan: None };
     let NewCredential { meta, stored, secret } = owned::new_credential(context, owning)?;
     let key_name = "organization".to_owned();
     let key =

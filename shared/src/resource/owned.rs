@@ -13,7 +13,8 @@ use crate::{
         id::{self, OrganizationId, TypeSafeId},
         pagination::{List, PageRequest},
         permission::Permission,
-        principal::Principal,
+        plan::PlanName,
+        principal::{InheritedLimits, Principal},
         scope::{ResourceLimits, Scopes},
         scope_limit::ScopeLimit,
         secret::Secret,
@@ -34,11 +35,13 @@ pub(super) struct NewCredential<K: CredentialKind> {
 }
 
 /// The organization of a new record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OwningOrganization {
     pub(super) id: OrganizationId,
     /// Whether `signup_scopes` limits what belongs to it.
     pub(super) scope_limit: ScopeLimit,
+    /// The usage plan of what creates the record.
+    pub(super) plan: Option<PlanName>,
 }
 
 impl OwningOrganization {
@@ -48,7 +51,8 @@ impl OwningOrganization {
     /// [`Refusal::OrganizationMissing`]
     pub(super) fn of(caller: &Principal) -> Result<Self, Refusal> {
         let id = caller.require_organization()?;
-        Ok(Self { id, scope_limit: caller.inherited.scope_limit })
+        let InheritedLimits { scope_limit, plan, .. } = caller.inherited.clone();
+        Ok(Self { id, scope_limit, plan })
     }
 }
 
@@ -65,10 +69,11 @@ pub(super) fn new_credential<K: CredentialKind>(
 /// Mints the id of a new record of `organization`.
 pub(super) fn meta<K: StaticType>(
     context: &Context,
-    OwningOrganization { id: org_id, scope_limit }: OwningOrganization,
+    OwningOrganization { id: org_id, scope_limit, plan }: OwningOrganization,
 ) -> Result<RecordMeta<K>, Error> {
     let now = context.clock.now();
-    Ok(RecordMeta { id: id::mint(now, &context.entropy)?, org_id, created_at: now, scope_limit })
+    let id = id::mint(now, &context.entropy)?;
+    Ok(RecordMeta { id, org_id, created_at: now, scope_limit, plan })
 }
 
 /// Returns the expiry of a new record, in whole seconds.

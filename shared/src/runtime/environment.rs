@@ -72,6 +72,7 @@ impl ExecutionEnvironment {
             KeyAccess::Nothing | KeyAccess::Publication => {
                 config.providers.clear();
                 config.signins.clear();
+                config.plans.clear();
             }
             KeyAccess::Verification | KeyAccess::Signing => {}
         }

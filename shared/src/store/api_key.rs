@@ -8,7 +8,7 @@ use jiff::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deletion, HasSecret, Record, RecordMeta, Store, StoredSecret,
+    Deletion, HasSecret, Record, RecordMeta, RecordUpdate, Store, StoredSecret,
     conditional::{Conditional, conditional},
     item::{from_item, hex, milliseconds, seconds, text},
     key,
@@ -19,7 +19,8 @@ use crate::{
     core::{
         clock::{at_most, whole_seconds},
         error::Fault,
-        id::ApiKey,
+        id::{ApiKey, ApiKeyId},
+        plan::PlanName,
         scope::{ResourceLimits, Scopes},
         subject::Subject,
     },
@@ -174,6 +175,34 @@ impl Store {
         }
         let is_of_it = from_item::<ApiKeyRecord>(stored)?.meta.org_id == key.meta.org_id;
         Ok(if is_of_it { Import::Known } else { Import::OfOtherOrganization })
+    }
+
+    /// Changes the usage plan of a key, or removes it.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn set_key_plan(
+        &self,
+        id: &ApiKeyId,
+        plan: Option<&PlanName>,
+    ) -> Result<RecordUpdate, Fault> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(id))
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#plan", "plan");
+        let request = match plan {
+            None => request.update_expression("REMOVE #plan"),
+            Some(plan) => request
+                .update_expression("SET #plan = :plan")
+                .expression_attribute_values(":plan", text(plan)),
+        };
+        match conditional(request.send().await, "change the plan of a key")? {
+            Conditional::Met(_) => Ok(RecordUpdate::Updated),
+            Conditional::NotMet(_) => Ok(RecordUpdate::Unknown),
+        }
     }
 
     /// Revokes the presented secret: the whole key, or only the previous secret if it is that one

@@ -21,6 +21,7 @@ use crate::{
         error::Fault,
         id::{OrganizationId, TypeSafeId},
         name::SearchKey,
+        plan::PlanName,
         scope_limit::ScopeLimit,
     },
     credential::Minted,
@@ -42,6 +43,9 @@ pub struct RecordMeta<K: StaticType> {
     /// Whether `signup_scopes` limits every use.
     #[serde(rename = "by_signup", default, skip_serializing_if = "ScopeLimit::is_unlimited")]
     pub scope_limit: ScopeLimit,
+    /// The usage plan that the operator has given it, or what created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanName>,
 }
 
 /// The stored part of a credential's secret. Part of its record by `#[serde(flatten)]`.

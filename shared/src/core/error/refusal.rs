@@ -530,6 +530,8 @@ refusals! {
     PathMalformed => invalid_request(
         "The path is ambiguous: remove dot segments, empty segments, unnecessary escapes, semicolons, backslashes and control characters.",
     ),
+    /// No `[[plan]]` has this name.
+    PlanUnknown => invalid_request("The plan is unknown: use the name of a [[plan]] of postern.toml."),
     /// The record can do more than the caller, who is therefore not allowed to delete it.
     RecordBeyondCaller => insufficient_scope(
         "The record has scopes or resources that the caller lacks, so the caller cannot delete it.",
