@@ -446,7 +446,7 @@ async fn a_failure_of_the_store_is_no_refusal_and_the_import_can_be_repeated() {
     let second = item(json!({"sha256": sha256(&"d".repeat(40)), "prefix": ""}));
     let keys = json!([item(json!({})), second]);
     world.wire.inject_next([None, None]);
-    world.wire.inject_into("PutItem", StoreFault::Unreachable);
+    world.wire.inject_into("TransactWriteItems", StoreFault::Unreachable);
     send(&world, &world.org_id, keys.clone()).await.expect_error(503, "temporarily_unavailable");
     world.wire.clear_faults();
     let report = send(&world, &world.org_id, keys).await.expect(200);

@@ -1,6 +1,6 @@
 //! API keys.
 
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use jiff::{
     Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Record, RecordMeta, RecordUpdate, Store, StoredSecret,
-    conditional::{Conditional, conditional},
+    client::{fault, unexpected},
+    conditional::{Conditional, conditional, first_unmet},
     item::{from_item, hex, milliseconds, seconds, text},
     key,
     last_use::SecretTag,
@@ -154,27 +155,28 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn import_key(&self, key: &ApiKeyRecord, now: Timestamp) -> Result<Import, Fault> {
-        let item = item_of_record(key)?;
-        let ours = item.clone();
-        let outcome = self
-            .client
-            .put_item()
+        const WHAT: &str = "import a key";
+        let put = Put::builder()
             .table_name(&self.tables.keys)
-            .set_item(Some(item))
+            .set_item(Some(item_of_record(key)?))
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", seconds(now))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let stored = match conditional(outcome, "import a key")? {
-            Conditional::Met(_) => return Ok(Import::Imported),
-            Conditional::NotMet(stored) => stored.unwrap_or_default(),
-        };
-        if stored == ours {
-            return Ok(Import::Imported); // the SDK repeated the write after a lost response
+            .build()
+            .map_err(|error| Fault::Serialization(error.into()))?;
+        let put = TransactWriteItem::builder().put(put).build();
+        let writes = vec![put, self.put_first_use(key)?];
+        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        match Box::pin(request.send()).await {
+            Ok(_) => return Ok(Import::Imported),
+            Err(error) if first_unmet(&error) == Some(0) => {}
+            Err(error) => return Err(fault(WHAT)(error)),
         }
-        let is_of_it = from_item::<ApiKeyRecord>(stored)?.meta.org_id == key.meta.org_id;
-        Ok(if is_of_it { Import::Known } else { Import::OfOtherOrganization })
+        let stored = self.keys_item(text(&key.meta.id), WHAT).await?;
+        match stored.map(from_item::<ApiKeyRecord>).transpose()? {
+            Some(stored) if stored.meta.org_id == key.meta.org_id => Ok(Import::Known),
+            Some(_) => Ok(Import::OfOtherOrganization),
+            None => Err(unexpected(WHAT, "the key was deleted meanwhile")),
+        }
     }
 
     /// Changes the usage plan of a key, or removes it.
