@@ -76,6 +76,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             let agent = resource::show::<AgentView>(context, &caller, &request.path_id()?).await?;
             Ok(Response::ok(&agent)?)
         }
+        "PATCH /v1/agents/{id}" => {
+            let caller = authorize(Permission::AgentsManage).await?;
+            let (id, change) = (request.path_id()?, request.json()?);
+            let agent = resource::change::<AgentView>(context, &caller, &id, change).await?;
+            Ok(Response::ok(&agent)?)
+        }
         "DELETE /v1/agents/{id}" => {
             let caller = authorize(Permission::AgentsManage).await?;
             resource::delete::<AgentView>(context, &caller, &request.path_id()?).await?;

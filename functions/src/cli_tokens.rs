@@ -25,6 +25,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
                     .await?,
             )?)
         }
+        "PATCH /v1/auth/cli-tokens/{id}" => {
+            let user = authenticate().await?;
+            let (id, change) = (request.path_id()?, request.json()?);
+            Ok(Response::ok(&cli_token::change(context, &user, &id, change).await?)?)
+        }
         "DELETE /v1/auth/cli-tokens/{id}" => {
             let user = authenticate().await?;
             cli_token::delete(context, &user, &request.path_id()?).await?;

@@ -1,18 +1,23 @@
 //! `POST /v1/runners/heartbeat`: a runner reports its status.
 //!
-//! One conditional write authenticates the runner and records the heartbeat. This function has no
-//! secret, and its policy allows it only to update runners.
+//! One conditional write authenticates the runner and records the heartbeat; for a runner that is
+//! limited to networks, a second one, because the store cannot compare an address with them. This
+//! function has no secret, and its policy allows it only to update runners.
 
 use jiff::Timestamp;
 use postern::{
     App, Error, Refusal,
     authn::misplaced,
-    core::{credential_header, subject::Subject},
+    core::{allowed_networks::AllowedNetworks, credential_header, subject::Subject},
     credential::RunnerToken,
+    grant::permitted_use,
     http::{CredentialSource as _, Request, Response},
     store::runner::{HEARTBEAT, Heartbeat, ReceivedHeartbeat},
 };
 use serde::{Deserialize, Serialize};
+
+/// How often to write a heartbeat of a runner whose networks others change at the same time.
+const TRIES: usize = 3;
 
 /// What a runner reports.
 #[derive(Deserialize)]
@@ -58,19 +63,31 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         from: request.address(),
         at: received_at,
     };
-    match app.context.store.record_heartbeat(&token, &heartbeat).await? {
-        Heartbeat::Recorded { on_behalf_of } => {
-            app.context
-                .config
-                .allowed_users
-                .check(&Subject::Runner(token.id), on_behalf_of.as_ref())?;
-            Ok(Response::ok(&HeartbeatReceived {
-                received_at,
-                next_heartbeat_s: HEARTBEAT.as_secs(),
-            })?)
+    let on_behalf_of = record(app, request, &token, &heartbeat).await?;
+    app.context.config.allowed_users.check(&Subject::Runner(token.id), on_behalf_of.as_ref())?;
+    Ok(Response::ok(&HeartbeatReceived { received_at, next_heartbeat_s: HEARTBEAT.as_secs() })?)
+}
+
+/// Records a heartbeat, and returns the user on whose behalf the runner was created.
+async fn record(
+    app: &App,
+    request: &Request,
+    token: &RunnerToken,
+    heartbeat: &ReceivedHeartbeat<'_>,
+) -> Result<Option<Subject>, Error> {
+    let mut networks: Option<AllowedNetworks> = None;
+    for _ in 0..TRIES {
+        match app.context.store.record_heartbeat(token, heartbeat, networks.as_ref()).await? {
+            Heartbeat::Recorded { on_behalf_of } => return Ok(on_behalf_of),
+            Heartbeat::Disabled => return Err(Refusal::CredentialDisabled.into()),
+            Heartbeat::OtherNetworks(its) => {
+                permitted_use::check_address(its.as_ref(), request.deciding_address())?;
+                networks = its;
+            }
+            Heartbeat::Refused => return Err(Refusal::RunnerTokenWrong.into()),
         }
-        Heartbeat::Refused => Err(Refusal::RunnerTokenWrong.into()),
     }
+    Err(Refusal::RecordChanged.into())
 }
 
 fn is_status(text: &str) -> bool {

@@ -52,6 +52,9 @@ pub(crate) struct IntrospectionParameters {
     resource: Vec<String>,
     /// The scopes that the credential must have, space-joined.
     scope: Option<String>,
+    /// The network address of the credential's user, as the API that asks saw it (RFC 7662 §2.1). A
+    /// credential that is limited to networks is active only with an address in them.
+    address: Option<String>,
     /// The id of the agent that asks, unless another credential is presented.
     client_id: Option<String>,
     /// The secret of that agent.
@@ -71,6 +74,7 @@ impl IntrospectionParameters {
             token: form.remove("token"),
             resource,
             scope: form.get("scope").map(|scope| scope.expose().to_owned()),
+            address: form.get("address").map(|address| address.expose().to_owned()),
             client_id: client.id,
             client_secret: client.secret,
             client_assertion_type: client.assertion_type,
@@ -131,6 +135,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             token: &token,
             audience: audience.as_ref().map_or(RequiredAudience::Any, RequiredAudience::Only),
             scopes: &scopes,
+            address: sent.address.as_deref(),
             organization: caller.organization(),
         },
     )

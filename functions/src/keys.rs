@@ -40,6 +40,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
                 &resource::show::<ApiKeyView>(context, &caller, &request.path_id()?).await?,
             )?)
         }
+        "PATCH /v1/keys/{id}" => {
+            let caller = authorize(Permission::KeysManage).await?;
+            let (id, change) = (request.path_id()?, request.json()?);
+            let key = resource::change::<ApiKeyView>(context, &caller, &id, change).await?;
+            Ok(Response::ok(&key)?)
+        }
         "DELETE /v1/keys/{id}" => {
             let caller = authorize(Permission::KeysManage).await?;
             resource::delete::<ApiKeyView>(context, &caller, &request.path_id()?).await?;

@@ -6,6 +6,7 @@ use postern::{
     http::{Request, Response},
     resource::{
         self,
+        change::RunnerChange,
         runner::{self, RunnerView},
     },
 };
@@ -54,6 +55,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Ok(Response::ok(
                 &resource::show::<RunnerView>(context, &caller, &request.path_id()?).await?,
             )?)
+        }
+        "PATCH /v1/runners/{id}" => {
+            let caller = authorize(Permission::RunnersManage).await?;
+            let (id, change) = (request.path_id()?, request.json::<RunnerChange>()?);
+            let runner = resource::change::<RunnerView>(context, &caller, &id, change.into());
+            Ok(Response::ok(&runner.await?)?)
         }
         "DELETE /v1/runners/{id}" => {
             let caller = authorize(Permission::RunnersManage).await?;

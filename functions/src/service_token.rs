@@ -6,7 +6,7 @@ use postern::{
     authn::misplaced,
     core::{credential_header, secret::Secret, subject::Subject},
     credential::ServiceKey,
-    grant::last_use,
+    grant::{last_use, permitted_use},
     http::{CredentialSource as _, Request, Response},
     store::{last_use::SecretTag, service_account::ServiceRecord},
     token::issue,
@@ -41,6 +41,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let (service, unrecorded) = found
         .filter(|(service, _)| service.credential.digest.matches(&key.digest))
         .ok_or(Refusal::ServiceKeyWrong)?;
+    permitted_use::check(&service.properties, request.deciding_address())?;
     app.context
         .config
         .allowed_users

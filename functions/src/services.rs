@@ -46,6 +46,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             .await?;
             Ok(Response::ok(&services)?)
         }
+        "PATCH /v1/services/{id}" => {
+            let caller = authorize().await?;
+            let (id, change) = (request.path_id()?, request.json()?);
+            let service = resource::change::<ServiceView>(context, &caller, &id, change).await?;
+            Ok(Response::ok(&service)?)
+        }
         "DELETE /v1/services/{id}" => {
             let caller = authorize().await?;
             resource::delete::<ServiceView>(context, &caller, &request.path_id()?).await?;

@@ -205,7 +205,10 @@ fn print_mcp_server(uri: &ResourceUri, own_routes: &str, api_key: &str) {
 fn key_headers(attachment: &AuthorizerConfig, api_key: &str) -> Option<String> {
     let named = attachment.identity_sources.iter().filter_map(|source| match source {
         IdentitySource::Header(name) => Some(name.as_str()),
-        IdentitySource::RouteKey | IdentitySource::Path | IdentitySource::Method => None,
+        IdentitySource::RouteKey
+        | IdentitySource::Path
+        | IdentitySource::Method
+        | IdentitySource::SourceIp => None,
     });
     let mut named: Vec<_> = named.collect();
     if named.is_empty() {

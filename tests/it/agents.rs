@@ -12,6 +12,7 @@ async fn creating_an_agent_shows_its_secret_once() {
     let shown = json!({
         "id": id, "name": "my-agent", "scopes": ["read", "write"], "prefix": format!("pst_as_{}", &id[4..]),
         "last_four": secret[secret.len() - 4..], "created_at": "2026-01-01T00:00:00Z",
+        "external_id": null, "metadata": {}, "disabled": false, "allowed_networks": null,
         "last_used_at": null, "last_used_from": null, "on_behalf_of": null,
     });
     let list = world.get("/v1/agents").send().await.expect(200);

@@ -111,7 +111,7 @@ async fn a_valid_credential_is_allowed_and_its_principal_is_the_context() {
         world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.member("credential_id");
     let context = json!({
         "user_id": agent.id, "kind": "agent", "org_id": world.org_id, "credential_id": family,
-        "client_id": agent.id, "scopes": "data:read data:write", "resources": "{}", "metadata": "{}",
+        "client_id": agent.id, "scopes": "data:read data:write", "resources": "{}", "metadata": r#"{"name":"agent"}"#,
         "expires_at": Timestamp::from_second(world.now().as_second() + 3600).unwrap().to_string(),
     });
     let authorization = format!("Bearer {access}");

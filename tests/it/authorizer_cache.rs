@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex},
 };
 
@@ -67,7 +68,7 @@ const KINDS: [EventKind; 5] = [
     EventKind::WebSocket,
 ];
 /// The identity sources of the configuration.
-const SOURCES: [&[&str]; 8] = [
+const SOURCES: [&[&str]; 11] = [
     &[],
     &["authorization"],
     &["x-api-key"],
@@ -76,7 +77,14 @@ const SOURCES: [&[&str]; 8] = [
     &["x-api-key", "$context.routeKey"],
     &["authorization", "$context.path", "$context.httpMethod"],
     &["x-api-key", "$context.path", "$context.httpMethod"],
+    &["x-api-key", SOURCE_IP],
+    &["x-api-key", "$context.routeKey", SOURCE_IP],
+    &["x-api-key", "$context.path", "$context.httpMethod", SOURCE_IP],
 ];
+const SOURCE_IP: &str = "$context.identity.sourceIp";
+/// The address of callers, unless a request has another one.
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const OTHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 const ROUTES: [&str; 5] =
     ["GET /v1/scans", "GET /v1/scans/{id}", "ANY /admin/{proxy+}", "GET /open/{page}", "$default"];
 
@@ -101,7 +109,8 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {
 
 /// Returns the context that the API behind receives, or the status and body of the refusal.
 async fn outcome(world: &World, guard: &Guard, parts: &Parts) -> Result<Value, (u16, String)> {
-    let arrival = RequestContext { source_ip: [192, 0, 2, 1].into(), time: world.now() };
+    let source_ip = parts.extensions.get().copied().unwrap_or(ADDRESS);
+    let arrival = RequestContext { source_ip, time: world.now() };
     guard.authorize(parts, arrival).await.map(Value::Object).map_err(|response| {
         let body = String::from_utf8(response.body().to_vec()).unwrap();
         (response.status().as_u16(), body)
@@ -182,13 +191,15 @@ fn combinations(world: &World) -> (Vec<Combination>, Vec<String>) {
     (accepted, refused)
 }
 
-/// The requests that histories consist of: callers, credentials and where they are, methods,
-/// spellings of paths, origins, cookies and signatures.
+/// The requests that histories consist of: callers and their addresses, credentials and where they
+/// are, methods, spellings of paths, origins, cookies and signatures.
 async fn requests(world: &World) -> Vec<Parts> {
     let mut keys = Vec::new();
     for scopes in [&["scans:read"][..], &["scans:trigger", "admin:all"], &["*"]] {
         keys.push(world.create_key(scopes).await.1);
     }
+    let body = json!({"name": "limited", "scopes": ["*"], "allowed_networks": ["192.0.2.0/24"]});
+    keys.push(world.post("/v1/keys", body).send().await.expect(201).member("key"));
     let body = json!({"name": "signer", "scopes": ["*"], "require_signature": true});
     let signer: String = world.post("/v1/keys", body).send().await.expect(201).member("key");
     let session = world.sign_in("ada", Role::Admin).await;
@@ -248,7 +259,11 @@ async fn requests(world: &World) -> Vec<Parts> {
                     }
                     let headers: Vec<_> =
                         headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                    all.push(request(method, path, &headers));
+                    for address in [ADDRESS, OTHER_ADDRESS] {
+                        let mut request = request(method, path, &headers);
+                        request.extensions.insert(address);
+                        all.push(request);
+                    }
                 }
             }
         }
@@ -326,8 +341,8 @@ async fn a_gateway_serves_the_same_with_and_without_its_cache() {
                 };
                 let told = || {
                     let asked = history[..=position].iter().map(|number| {
-                        let Parts { method, uri, headers, .. } = &requests[*number];
-                        format!("{method} {uri} {headers:?}")
+                        let Parts { method, uri, headers, extensions, .. } = &requests[*number];
+                        format!("{method} {uri} {headers:?} {:?}", extensions.get::<IpAddr>())
                     });
                     format!("{}:\n{}", attached.name, asked.collect::<Vec<_>>().join("\n"))
                 };
@@ -345,6 +360,7 @@ async fn a_gateway_serves_the_same_with_and_without_its_cache() {
 type Attached<'t> = (EventKind, &'t str, &'t [&'t str], &'t [&'t str], Option<&'t str>);
 
 const HEADER: &[&str] = &["authorization"];
+const ADDRESS_TOO: &[&str] = &["authorization", SOURCE_IP];
 const ROUTE: &[&str] = &["authorization", "$context.routeKey"];
 const REQUEST: &[&str] = &["authorization", "$context.path", "$context.httpMethod"];
 
@@ -352,6 +368,24 @@ const ATTACHED: &[Attached<'_>] = {
     use EventKind::{Http1, Http2, RestRequest, RestToken, WebSocket};
     &[
         (RestToken, EXPRESSIBLE, HEADER, HEADER, None),
+        (RestRequest, EXPRESSIBLE, ADDRESS_TOO, ADDRESS_TOO, None),
+        (Http1, "", ADDRESS_TOO, ADDRESS_TOO, None),
+        (Http2, "", ADDRESS_TOO, ADDRESS_TOO, None),
+        (
+            RestToken,
+            "",
+            ADDRESS_TOO,
+            ADDRESS_TOO,
+            Some("the event of a TOKEN authorizer has no $context.identity.sourceIp"),
+        ),
+        (
+            Http2,
+            "",
+            ADDRESS_TOO,
+            HEADER,
+            Some("$context.identity.sourceIp is not an identity source of the API"),
+        ),
+        (Http2, EXPRESSIBLE, ADDRESS_TOO, ADDRESS_TOO, Some("add $context.routeKey")),
         (RestRequest, EXPRESSIBLE, HEADER, HEADER, None),
         (RestRequest, OVERLAPPING, REQUEST, REQUEST, None),
         (
@@ -472,9 +506,9 @@ const ATTACHED: &[Attached<'_>] = {
         (
             RestRequest,
             "",
-            &["$context.identity.sourceIp"],
+            &[SOURCE_IP],
             HEADER,
-            Some("is not an identity source"),
+            Some("one of them must be the header of a credential"),
         ),
     ]
 };

@@ -35,6 +35,7 @@ async fn a_user_creates_a_token_with_every_scope_for_all_repositories() {
     let expected = json!({
         "id": id, "name": "CI Pipeline", "scopes": SCOPES, "all_repositories": true, "prefix": format!("pst_ct_{}", &id[4..]),
         "last_four": token[token.len() - 4..], "created_at": "2026-01-01T00:00:00Z",
+        "external_id": null, "metadata": {}, "disabled": false, "allowed_networks": null,
         "last_used_at": null, "last_used_from": null, "expires_at": null, "require_signature": false,
     });
     let mut shown = made.body.clone();

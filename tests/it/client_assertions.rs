@@ -83,6 +83,7 @@ async fn an_agent_has_either_a_secret_or_keys() {
     let shown = json!({
         "id": made.member("id"), "name": "signer", "scopes": ["read"], "jwks": {"keys": [key.jwk]},
         "created_at": "2026-01-01T00:00:00Z",
+        "external_id": null, "metadata": {}, "disabled": false, "allowed_networks": null,
         "last_used_at": null, "last_used_from": null, "on_behalf_of": null,
     });
     assert_eq!(made.body, shown);

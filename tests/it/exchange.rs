@@ -28,7 +28,8 @@ async fn an_agent_secret_is_exchanged_for_a_token_pair() {
     assert!(family.starts_with("fam_") && refresh.contains(&family[4..]));
     let expected = json!({
         "user_id": agent.id, "kind": "agent", "org_id": world.org_id, "credential_id": family,
-        "scopes": ["read", "write"], "resources": {}, "on_behalf_of": null, "metadata": {},
+        "scopes": ["read", "write"], "resources": {}, "on_behalf_of": null,
+        "metadata": {"name": "agent"},
     });
     assert_eq!(who.body, expected);
 }

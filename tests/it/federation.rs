@@ -144,7 +144,7 @@ async fn a_workload_gets_a_token_of_its_agent_by_either_grant() {
     let expected = json!({
         "user_id": it.agent.id, "kind": "agent", "org_id": it.world.org_id,
         "credential_id": found["jti"], "scopes": ["deploy:write", "data:read"], "resources": {},
-        "on_behalf_of": null, "metadata": {},
+        "on_behalf_of": null, "metadata": {"name": "agent"},
     });
     assert_eq!(who.body, expected);
 

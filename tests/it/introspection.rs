@@ -119,7 +119,7 @@ async fn an_access_token_and_a_refresh_token_are_described_with_their_claims() {
         "aud": ISSUER, "iss": ISSUER, "exp": now + 3600, "iat": now, "nbf": now,
         "token_type": "Bearer", "user_id": agent.id, "kind": "agent", "org_id": world.org_id,
         "credential_id": family, "scopes": ["read", "scans:read"], "resources": {},
-        "on_behalf_of": null, "metadata": {},
+        "on_behalf_of": null, "metadata": {"name": "agent"},
     });
     assert_eq!(answer, expected);
     expected["exp"] = json!(now + 7 * 24 * 3600);

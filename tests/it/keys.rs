@@ -19,6 +19,7 @@ async fn a_key_is_shown_once_listed_without_its_secret_and_authenticates() {
     let expected = json!({
         "id": id, "name": "production-cron", "scopes": ["scans:read"], "resources": {}, "prefix": format!("pst_ak_{}", &id[4..]),
         "last_four": key[key.len() - 4..], "created_at": "2026-01-01T00:00:00Z",
+        "external_id": null, "metadata": {}, "disabled": false, "allowed_networks": null,
         "last_used_at": null, "last_used_from": null, "previous_expires_at": null, "previous_last_used_at": null, "previous_last_used_from": null, "expires_at": null, "require_signature": false, "on_behalf_of": null,
     });
     assert_eq!(shown, expected);

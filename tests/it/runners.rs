@@ -21,6 +21,7 @@ async fn a_runner_sends_a_heartbeat_and_is_shown_online() {
         "id": id, "name": "build-1", "labels": ["linux", "x64"], "status": null, "version": null, "last_seen_at": null,
         "online": false, "prefix": format!("pst_rn_{}", &id[4..]), "last_four": token[token.len() - 4..],
         "created_at": "2026-01-01T00:00:00Z",
+        "external_id": null, "metadata": {}, "disabled": false, "allowed_networks": null,
         "last_used_at": null, "last_used_from": null, "on_behalf_of": null,
     });
     assert_eq!(world.get(&format!("/v1/runners/{id}")).send().await.expect(200).body, before);

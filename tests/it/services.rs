@@ -18,6 +18,7 @@ async fn a_service_is_created_listed_and_deleted_and_its_key_is_shown_once() {
     let expected = json!({
         "id": id, "name": "control", "scopes": ["runs:read"], "prefix": format!("pst_sk_{}", &id[4..]), "last_four": key[key.len() - 4..],
         "created_at": "2026-01-01T00:00:00Z",
+        "external_id": null, "metadata": {}, "disabled": false, "allowed_networks": null,
         "last_used_at": null, "last_used_from": null, "on_behalf_of": null,
     });
     assert_eq!(shown, expected);

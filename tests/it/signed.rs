@@ -57,8 +57,20 @@ impl Signed {
 
 /// `POST`s JSON, signed with `token` and a new nonce.
 pub(crate) async fn post_signed(world: &World, token: &str, target: &str, body: &Value) -> Answer {
+    send_signed(world, token, "POST", target, body).await
+}
+
+/// Signs a request and sends it.
+pub(crate) async fn send_signed(
+    world: &World,
+    token: &str,
+    method: &'static str,
+    target: &str,
+    body: &Value,
+) -> Answer {
     let nonce = world.unknown_key();
     let request = Signed {
+        method,
         target: target.to_owned(),
         body: body.to_string(),
         ..Signed::new(world, &nonce[nonce.len() - 32..])

@@ -7,6 +7,7 @@ mod call;
 pub mod capture;
 mod client_app;
 mod client_key;
+pub mod credentials;
 mod curl;
 pub mod explained;
 mod form;

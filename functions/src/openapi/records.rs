@@ -12,6 +12,7 @@ use postern::{
     grant::leak_report::{LeakFeedback, LeakMatch},
     resource::{
         api_key::{ApiKeyView, CreatedApiKey, NewApiKey, RotateApiKey, RotatedApiKey},
+        change::{CredentialChange, RunnerChange},
         cli_token::{CliTokenView, CreatedCliToken, NewCliToken},
         runner::{CreatedRunner, NewRunner, RunnerView},
         service_account::{
@@ -31,6 +32,10 @@ use crate::{
 };
 
 const DELETED: &str = "It is deleted.";
+/// What a change does.
+const CHANGED: &str = "Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or lets it be used from other networks, needs what creating it needs.";
+/// The codes of a change.
+const CHANGE_CODES: [&str; 2] = ["conflict", "invalid_scope"];
 
 /// Adds the routes.
 pub(super) fn add(document: &mut Document) {
@@ -53,6 +58,7 @@ fn add_keys(document: &mut Document) {
     let rotate = document.request::<RotateApiKey>("RotateApiKey");
     let rotated = document.response::<RotatedApiKey>("RotatedApiKey");
     let leaked = document.request::<LeakedToken>("LeakedToken");
+    let change = document.request::<CredentialChange>("CredentialChange");
     for operation in [
         Operation::new("POST /v1/keys", TAG, "Create an API key")
             .access(Access::Scope(KeysManage))
@@ -67,6 +73,13 @@ fn add_keys(document: &mut Document) {
             .access(Access::Scope(KeysRead))
             .id(&id)
             .answer(200, "The key.", &key),
+        Operation::new("PATCH /v1/keys/{id}", TAG, "Change an API key")
+            .described(CHANGED)
+            .access(Access::Scope(KeysManage))
+            .id(&id)
+            .json(&change, &json!({"allowed_networks": ["192.0.2.0/24"]}))
+            .answer(200, "The key.", &key)
+            .codes(&CHANGE_CODES),
         Operation::new("DELETE /v1/keys/{id}", TAG, "Delete an API key")
             .access(Access::Scope(KeysManage))
             .id(&id)
@@ -121,6 +134,7 @@ fn add_agents(document: &mut Document) {
     let list = document.list::<AgentView>("AgentList", &agent);
     let renew = document.request::<RenewAgentSecret>("RenewAgentSecret");
     let renewed = document.response::<RenewedAgentSecret>("RenewedAgentSecret");
+    let change = document.request::<CredentialChange>("CredentialChange");
     for operation in [
         Operation::new("POST /v1/agents", TAG, "Create an agent")
             .access(Access::Scope(AgentsManage))
@@ -139,6 +153,13 @@ fn add_agents(document: &mut Document) {
             .access(Access::Scope(AgentsRead))
             .id(&id)
             .answer(200, "The agent.", &agent),
+        Operation::new("PATCH /v1/agents/{id}", TAG, "Change an agent")
+            .described(CHANGED)
+            .access(Access::Scope(AgentsManage))
+            .id(&id)
+            .json(&change, &json!({"disabled": true}))
+            .answer(200, "The agent.", &agent)
+            .codes(&CHANGE_CODES),
         Operation::new("DELETE /v1/agents/{id}", TAG, "Delete an agent")
             .described("Its tokens end too.")
             .access(Access::Scope(AgentsManage))
@@ -169,6 +190,7 @@ fn add_services(document: &mut Document) {
     let created = document.response::<CreatedService>("CreatedService");
     let service = document.response::<ServiceView>("Service");
     let list = document.list::<ServiceView>("ServiceList", &service);
+    let change = document.request::<CredentialChange>("CredentialChange");
     for operation in [
         Operation::new("POST /v1/services", TAG, "Create a service")
             .access(Access::Scope(ServicesManage))
@@ -179,6 +201,13 @@ fn add_services(document: &mut Document) {
             .access(Access::Scope(ServicesManage))
             .paged_credentials()
             .answer(200, "A page of services.", &list),
+        Operation::new("PATCH /v1/services/{id}", TAG, "Change a service")
+            .described(CHANGED)
+            .access(Access::Scope(ServicesManage))
+            .id(&id)
+            .json(&change, &json!({"metadata": {"team": "billing"}}))
+            .answer(200, "The service.", &service)
+            .codes(&CHANGE_CODES),
         Operation::new("DELETE /v1/services/{id}", TAG, "Delete a service")
             .access(Access::Scope(ServicesManage))
             .id(&id)
@@ -197,6 +226,7 @@ fn add_runners(document: &mut Document) {
     let list = document.list::<RunnerView>("RunnerList", &runner);
     let renewed = document.response::<RenewedRunnerToken>("RenewedRunnerToken");
     let nothing = super::document::no_members();
+    let change = document.request::<RunnerChange>("RunnerChange");
     for operation in [
         Operation::new("POST /v1/runners", TAG, "Create a runner")
             .access(Access::Scope(RunnersManage))
@@ -210,6 +240,13 @@ fn add_runners(document: &mut Document) {
             .access(Access::Scope(RunnersRead))
             .id(&id)
             .answer(200, "The runner.", &runner),
+        Operation::new("PATCH /v1/runners/{id}", TAG, "Change a runner")
+            .described(CHANGED)
+            .access(Access::Scope(RunnersManage))
+            .id(&id)
+            .json(&change, &json!({"name": "build-2"}))
+            .answer(200, "The runner.", &runner)
+            .codes(&["conflict"]),
         Operation::new("DELETE /v1/runners/{id}", TAG, "Delete a runner")
             .access(Access::Scope(RunnersManage))
             .id(&id)
@@ -235,7 +272,8 @@ fn add_runner_use(document: &mut Document) {
         &Operation::new("POST /v1/runners/heartbeat", TAG, "Report that a runner is there")
             .access(Access::RunnerToken)
             .json(&beat, &json!({"status": "online", "version": "1.4.0"}))
-            .answer(200, "When it was received.", &received),
+            .answer(200, "When it was received.", &received)
+            .codes(&["conflict"]),
     );
     let script = json!({"type": "string", "pattern": "^#!"});
     document.add(
@@ -258,6 +296,7 @@ fn add_cli_tokens(document: &mut Document) {
     let created = document.response::<CreatedCliToken>("CreatedCliToken");
     let token = document.response::<CliTokenView>("CliToken");
     let list = document.list::<CliTokenView>("CliTokenList", &token);
+    let change = document.request::<CredentialChange>("CredentialChange");
     for operation in [
         Operation::new("POST /v1/auth/cli-tokens", TAG, "Create a CLI token")
             .described("Either `all_repositories` is true, or `repositories` lists some. Tools cannot create CLI tokens.")
@@ -269,6 +308,13 @@ fn add_cli_tokens(document: &mut Document) {
             .access(Access::User)
             .paged_credentials()
             .answer(200, "A page of the caller's own tokens.", &list),
+        Operation::new("PATCH /v1/auth/cli-tokens/{id}", TAG, "Change one's own CLI token")
+            .described(CHANGED)
+            .access(Access::User)
+            .id(&id)
+            .json(&change, &json!({"expires_at": "2099-01-31T12:00:00Z"}))
+            .answer(200, "The token.", &token)
+            .codes(&CHANGE_CODES),
         Operation::new("DELETE /v1/auth/cli-tokens/{id}", TAG, "Delete one's own CLI token")
             .access(Access::User)
             .id(&id)

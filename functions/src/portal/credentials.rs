@@ -247,7 +247,11 @@ async fn create_one(
 ) -> Result<ShownOnce, Error> {
     let (context, user) = (&app.context, &visitor.principal);
     let name = field(form, "name").to_owned();
-    let service_account = || NewServiceAccount { name: name.clone(), scopes: fields::scopes(form) };
+    let service_account = || NewServiceAccount {
+        name: name.clone(),
+        scopes: fields::scopes(form),
+        ..NewServiceAccount::default()
+    };
     let (id, secret) = match page.kind {
         PageKind::ApiKeys => {
             let new = NewApiKey {
@@ -284,7 +288,8 @@ async fn create_one(
             (service.id.to_string(), key)
         }
         PageKind::Runners => {
-            let new = NewRunner { name, labels: fields::split_list(form, "labels") };
+            let labels = fields::split_list(form, "labels");
+            let new = NewRunner { name, labels, ..NewRunner::default() };
             let created = runner::create(context, user, new).await?;
             (created.view.id.to_string(), created.token)
         }

@@ -120,7 +120,7 @@ impl Exchange<'_> {
         let agent = require_agent(client.identify(context)?)?;
         let agent = agent_secret::authenticate(context, &agent, address, now).await?;
         let key = self.presenter.key();
-        let user = subject_token::authenticate_user(context, self.token, key).await?;
+        let user = subject_token::authenticate_user(context, self.token, key, address).await?;
         let request = DelegationRequest {
             scopes: self.scopes,
             audience: self.audience.unwrap_or(ConfiguredAudience::Issuer),

@@ -81,6 +81,7 @@ pub(super) fn identity(
     source: &IdentitySource,
     parts: &Parts,
     route_key: &str,
+    arrival: RequestContext,
     attachment: &AuthorizerConfig,
 ) -> Option<String> {
     match source {
@@ -88,6 +89,7 @@ pub(super) fn identity(
         IdentitySource::RouteKey => Some(route_key.to_owned()),
         IdentitySource::Path => Some(with_stage(parts.uri.path(), attachment)),
         IdentitySource::Method => Some(parts.method.to_string()),
+        IdentitySource::SourceIp => Some(arrival.source_ip.to_string()),
     }
 }
 
@@ -110,7 +112,10 @@ pub(super) fn event(
 fn token(parts: &Parts, attachment: &AuthorizerConfig) -> Value {
     let source = attachment.identity_sources.iter().find_map(|source| match source {
         IdentitySource::Header(name) => Some(name.as_str()),
-        IdentitySource::RouteKey | IdentitySource::Path | IdentitySource::Method => None,
+        IdentitySource::RouteKey
+        | IdentitySource::Path
+        | IdentitySource::Method
+        | IdentitySource::SourceIp => None,
     });
     json!({
         "type": "TOKEN",
@@ -143,7 +148,7 @@ fn http_1(
     attachment: &AuthorizerConfig,
 ) -> Value {
     let path = event::decoded_path(parts.uri.path());
-    let sources = identities(parts, route_key, attachment).join(",");
+    let sources = identities(parts, route_key, arrival, attachment).join(",");
     let resource = route_key.split_once(' ').map_or(route_key, |(_, path)| path);
     let mut event = request_1_0(parts, &path, arrival, attachment);
     event["version"] = "1.0".into();
@@ -193,7 +198,7 @@ fn http_2(
 ) -> Value {
     let mut event = event::base_event(parts, route_key, arrival);
     let path = with_stage(&event::decoded_path(parts.uri.path()), attachment);
-    let sources = identities(parts, route_key, attachment);
+    let sources = identities(parts, route_key, arrival, attachment);
     event["type"] = "REQUEST".into();
     event["routeArn"] = arn(parts, route_key, attachment).into();
     event["identitySource"] = if sources.is_empty() { Value::Null } else { sources.into() };
@@ -204,9 +209,14 @@ fn http_2(
     event
 }
 
-fn identities(parts: &Parts, route_key: &str, attachment: &AuthorizerConfig) -> Vec<String> {
+fn identities(
+    parts: &Parts,
+    route_key: &str,
+    arrival: RequestContext,
+    attachment: &AuthorizerConfig,
+) -> Vec<String> {
     let sources = attachment.identity_sources.iter();
-    sources.filter_map(|source| identity(source, parts, route_key, attachment)).collect()
+    sources.filter_map(|source| identity(source, parts, route_key, arrival, attachment)).collect()
 }
 
 fn connection(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {

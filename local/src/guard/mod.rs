@@ -268,7 +268,7 @@ impl Guard {
             return Err(GatewayRefusal::MalformedTarget);
         }
         let route_key = self.route_key(parts)?;
-        let identity = self.identity(parts, route_key)?;
+        let identity = self.identity(parts, route_key, arrival)?;
         let (now, now_s) = (arrival.time, arrival.time.as_second());
         let caches = self.attachment.cache_ttl_s > 0 && !identity.is_empty();
         let cached = caches.then(|| self.cached(&identity, now_s)).flatten();
@@ -315,9 +315,14 @@ impl Guard {
 
     /// Returns the values of the identity sources. If one is missing or empty, the response is a
     /// 401 and the authorizer is not invoked.
-    fn identity(&self, parts: &Parts, route_key: &str) -> Result<Vec<String>, GatewayRefusal> {
+    fn identity(
+        &self,
+        parts: &Parts,
+        route_key: &str,
+        arrival: RequestContext,
+    ) -> Result<Vec<String>, GatewayRefusal> {
         let value = |source| {
-            authorizer_event::identity(source, parts, route_key, &self.attachment)
+            authorizer_event::identity(source, parts, route_key, arrival, &self.attachment)
                 .filter(|value| !value.trim().is_empty())
                 .ok_or_else(|| GatewayRefusal::Unauthenticated {
                     reason: format!("The identity source {source} is missing or empty."),

@@ -9,6 +9,7 @@ use crate::{
     config::TrustRule,
     context::Context,
     core::{
+        caller_address::CallerAddress,
         client_kind::ClientKind,
         clock::at_most,
         epoch::Epoch,
@@ -19,7 +20,7 @@ use crate::{
         subject::{CredentialId, Subject},
     },
     crypto::jwt,
-    grant::{federation, user_status::UserStatus},
+    grant::{federation, permitted_use, user_status::UserStatus},
     http::CredentialSource,
     store::{
         Record as _, family::FamilyRecord, membership::MembershipRecord,
@@ -61,18 +62,20 @@ impl Provider for AccessTokenProvider {
             Ok(proof) => proof,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let outcome = identify(context, claims, now).await?;
+        let outcome = identify(context, claims, source.deciding_address(), now).await?;
         proof.spend(context, outcome).await
     }
 }
 
-/// Returns whose token it is whose claims were verified, unless it was revoked: one round trip.
+/// Returns whose token it is whose claims were verified, unless it was revoked, or cannot be used
+/// from `address`: one round trip.
 ///
 /// # Errors
 /// A [`Fault`] if the store does not answer.
 pub(super) async fn identify(
     context: &Context,
     claims: Claims,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Fault> {
     let claims = match within_trust_rule(context, claims) {
@@ -80,13 +83,13 @@ pub(super) async fn identify(
         Err(refusal) => return Ok(refusal.into()),
     };
     match (claims.agent_id, &claims.trust_rule) {
-        _ if claims.act.is_some() => delegated_token::identify(context, claims, now).await,
+        _ if claims.act.is_some() => delegated_token::identify(context, claims, address, now).await,
         _ if claims.key_fingerprint.is_some() => {
-            api_key::authenticate_exchanged(context, claims, now).await
+            api_key::authenticate_exchanged(context, claims, address, now).await
         }
-        (Some(agent), _) => of_agent(context, agent, claims, now).await,
+        (Some(agent), _) => of_agent(context, agent, claims, address, now).await,
         (None, Some(rule)) if is_about_users(context, rule) => {
-            of_asserted_user(context, claims, now).await
+            of_asserted_user(context, claims, address, now).await
         }
         (None, Some(_)) => of_workload(context, claims).await,
         (None, None) => of_person(context, claims, now).await,
@@ -125,6 +128,7 @@ async fn of_agent(
     context: &Context,
     id: AgentId,
     claims: Claims,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Fault> {
     let (agent, is_revoked) = match &claims.sid {
@@ -137,34 +141,40 @@ async fn of_agent(
     Ok(if is_revoked {
         Refusal::TokenRevoked.into()
     } else {
-        agent_principal(context, agent, claims.into(), now).into()
+        agent_principal(context, agent, claims.into(), address, now).into()
     })
 }
 
 /// Returns the principal of a token of an agent that was not revoked.
 ///
 /// # Errors
-/// [`Refusal::TokenRevoked`], [`Refusal::TokenOwnerDeleted`].
+/// [`Refusal::TokenRevoked`], [`Refusal::TokenOwnerDeleted`], and those of [`permitted_use`].
 pub(super) fn agent_principal(
     context: &Context,
     agent: Option<AgentRecord>,
     grant: TokenGrant,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Principal, Refusal> {
     match agent.filter(|agent| !agent.is_expired(now)) {
         Some(agent) if agent.epoch != grant.epoch => Err(Refusal::TokenRevoked),
         Some(agent) if agent.meta.org_id == grant.org_id => {
+            permitted_use::check(&agent.properties, address)?;
             let inherited = InheritedLimits {
                 expires_at: agent.expires_at,
                 require_signature: false,
                 epoch: None,
                 scope_limit: agent.meta.scope_limit,
                 plan: agent.meta.plan,
+                networks: agent.properties.allowed_networks.clone(),
             };
-            let scopes = context.config.limit_scopes(agent.meta.scope_limit, &grant.scopes);
+            // They may have been narrowed since.
+            let scopes = grant.scopes.limited_by(&agent.scopes);
+            let scopes = context.config.limit_scopes(agent.meta.scope_limit, &scopes);
             let expires_at = Some(at_most(grant.expires_at, agent.expires_at));
             let caller = principal(grant, PrincipalKind::Agent, agent.on_behalf_of);
-            Ok(Principal { scopes, expires_at, inherited, ..caller })
+            let metadata = agent.properties.of_principal(agent.name);
+            Ok(Principal { scopes, expires_at, metadata, inherited, ..caller })
         }
         _ => Err(Refusal::TokenOwnerDeleted),
     }
@@ -191,11 +201,12 @@ fn is_about_users(context: &Context, rule: &str) -> bool {
 async fn of_asserted_user(
     context: &Context,
     claims: Claims,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Fault> {
     match claims.client_id.kind() {
         ClientKind::Agent(agent) => {
-            return delegated_token::identify_asserted(context, &agent, claims, now).await;
+            return delegated_token::identify_asserted(context, &agent, claims, address, now).await;
         }
         ClientKind::InvalidUrl
         | ClientKind::Listed

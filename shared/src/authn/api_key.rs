@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::Map;
 
 use super::{
     Outcome, Provider, SecretHolder, into_outcome, presented_record,
@@ -12,6 +11,7 @@ use crate::{
     config::Config,
     context::Context,
     core::{
+        caller_address::CallerAddress,
         clock::at_most,
         credential_header::API_KEY,
         epoch::Epoch,
@@ -22,13 +22,16 @@ use crate::{
     },
     credential::{CredentialKind, ParsedApiKey, ParsedCliToken, opaque::ParsedSecret},
     crypto::Digest,
-    grant::user_status::{ActiveUser, UserStatus},
+    grant::{
+        permitted_use,
+        user_status::{ActiveUser, UserStatus},
+    },
     http::CredentialSource,
     store::{
-        Record,
         api_key::{AcceptedSecret, ApiKeyRecord},
         cli_token::CliTokenRecord,
         membership::MembershipRecord,
+        properties::ChangeableRecord,
     },
     token::Claims,
 };
@@ -78,7 +81,7 @@ impl Provider for ApiKeyProvider {
 }
 
 /// A record whose secret authenticates requests.
-trait KeyRecord: Record<Kind: CredentialKind> {
+trait KeyRecord: ChangeableRecord<Kind: CredentialKind> {
     /// Returns for which of the record's secrets `is_presented` holds.
     fn accepted_secret(
         &self,
@@ -118,6 +121,7 @@ async fn authenticate_key<R: KeyRecord>(
     let (record, unrecorded) = found.ok_or(Refusal::ApiKeyUnknown)?;
     let is_presented = |stored: &Digest| stored.matches(&key.digest);
     let secret = record.accepted_secret(is_presented, now).ok_or(Refusal::ApiKeyWrong)?;
+    permitted_use::check(record.properties(), source.deciding_address())?;
     let owner = match record.owner() {
         None => None,
         Some((user_id, _)) => context.store.membership(user_id).await?,
@@ -158,11 +162,16 @@ fn active_owner<R: KeyRecord>(
 pub(super) async fn authenticate_exchanged(
     context: &Context,
     claims: Claims,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Fault> {
     into_outcome(match KeyId::of_client(&claims.client_id) {
-        Some(KeyId::ApiKey(id)) => exchanged::<ApiKeyRecord>(context, &id, claims, now).await,
-        Some(KeyId::CliToken(id)) => exchanged::<CliTokenRecord>(context, &id, claims, now).await,
+        Some(KeyId::ApiKey(id)) => {
+            exchanged::<ApiKeyRecord>(context, &id, claims, address, now).await
+        }
+        Some(KeyId::CliToken(id)) => {
+            exchanged::<CliTokenRecord>(context, &id, claims, address, now).await
+        }
         None => Err(Refusal::TokenClaimsInvalid.into()),
     })
 }
@@ -171,6 +180,7 @@ async fn exchanged<R: KeyRecord>(
     context: &Context,
     id: &TypeSafeId<R::Kind>,
     claims: Claims,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Error> {
     let owner = Some(&claims.sub).filter(|subject| subject.is_possible_user());
@@ -187,6 +197,7 @@ async fn exchanged<R: KeyRecord>(
     if record.requires_signature() || !is_same {
         return Err(Refusal::TokenClaimsInvalid.into());
     }
+    permitted_use::check(record.properties(), address)?;
     let owner = active_owner(context, &record, status.owner, Refusal::TokenOwnerDeleted)?;
     let key = record.into_principal(&context.config, secret, owner);
     // What the token creates ends with it: it is meant to be given away.
@@ -225,6 +236,7 @@ impl KeyRecord for ApiKeyRecord {
         _owner: Option<ActiveUser>,
     ) -> Principal {
         let expires_at = secret.expires_at(self.expires_at);
+        let networks = self.properties.allowed_networks.clone();
         Principal {
             user_id: Subject::ApiKey(self.meta.id),
             kind: PrincipalKind::ApiKey,
@@ -234,7 +246,7 @@ impl KeyRecord for ApiKeyRecord {
             resources: self.resources,
             on_behalf_of: self.on_behalf_of,
             actor: None,
-            metadata: Map::from_iter([("name".into(), self.name.into())]),
+            metadata: self.properties.of_principal(self.name),
             expires_at,
             client_id: None,
             inherited: InheritedLimits {
@@ -243,6 +255,7 @@ impl KeyRecord for ApiKeyRecord {
                 epoch: None,
                 scope_limit: self.meta.scope_limit,
                 plan: self.meta.plan,
+                networks,
             },
         }
     }
@@ -295,6 +308,7 @@ impl KeyRecord for CliTokenRecord {
                 epoch: Some(self.epoch),
                 scope_limit: self.meta.scope_limit,
                 plan: self.meta.plan,
+                networks: self.properties.allowed_networks,
             },
         }
     }

@@ -9,12 +9,14 @@ use crate::{
     context::Context,
     core::{
         audience::{Audience, ResourceUri},
+        caller_address::CallerAddress,
         clock::at_most,
         error::{Fault, Refusal},
         id::AgentId,
         principal::{InheritedLimits, Principal},
         subject::Subject,
     },
+    grant::permitted_use,
     store::{Record as _, service_account::AgentRecord, status::DelegationStatus},
     token::{Claims, TokenClaims as _},
 };
@@ -23,6 +25,7 @@ use crate::{
 pub(super) async fn identify(
     context: &Context,
     claims: Claims,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Fault> {
     let Some(agent) = claims.act.as_ref().map(|actor| actor.sub) else {
@@ -34,7 +37,7 @@ pub(super) async fn identify(
     if status.consent.as_ref().map(|consent| consent.id) != claims.consent_id {
         return Ok(Refusal::TokenConsentEnded.into());
     }
-    let user = principal(context, &agent, status, claims, now);
+    let user = principal(context, &agent, status, claims, address, now);
     Ok(user.map(|user| Principal { actor: Some(agent), ..user }).into())
 }
 
@@ -43,11 +46,12 @@ pub(super) async fn identify_asserted(
     context: &Context,
     agent: &AgentId,
     claims: Claims,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Fault> {
     let store = &context.store;
     let status = store.delegation_status(&claims.sub, agent, None, &claims.jti).await?;
-    Ok(principal(context, agent, status, claims, now).into())
+    Ok(principal(context, agent, status, claims, address, now).into())
 }
 
 /// Returns the API in a verified claim.
@@ -67,12 +71,13 @@ fn principal(
     agent: &AgentId,
     status: DelegationStatus,
     claims: Claims,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Principal, Refusal> {
     if status.is_revoked {
         return Err(Refusal::TokenRevoked);
     }
-    let actor = active(context, agent, status.agent, now)?;
+    let actor = active(context, agent, status.agent, address, now)?;
     if actor.epoch != claims.client_epoch {
         return Err(Refusal::TokenRevoked);
     }
@@ -81,22 +86,28 @@ fn principal(
     let user = access_token::user_principal(context, status.member, claims.into())?;
     Ok(Principal {
         expires_at,
-        inherited: InheritedLimits { expires_at, ..user.inherited },
+        inherited: InheritedLimits {
+            expires_at,
+            networks: actor.properties.allowed_networks,
+            ..user.inherited
+        },
         ..user
     })
 }
 
-/// Returns the agent, if it is still allowed in.
+/// Returns the agent, if it is still allowed in, and can be used from `address`.
 fn active(
     context: &Context,
     id: &AgentId,
     agent: Option<AgentRecord>,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<AgentRecord, Refusal> {
     let agent = agent.filter(|agent| !agent.is_expired(now)).ok_or(Refusal::TokenOwnerDeleted)?;
     if context.config.is_denied(&(*id).into()) {
         return Err(Refusal::TokenActorDenied);
     }
+    permitted_use::check(&agent.properties, address)?;
     context.config.allowed_users.check(&Subject::Agent(*id), agent.on_behalf_of.as_ref())?;
     Ok(agent)
 }

@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     core::{
         audience::RequiredAudience,
+        caller_address::CallerAddress,
         credential_header::{AUTHORIZATION, RUNNER_TOKEN},
         error::{Error, Refusal},
         id::OrganizationId,
@@ -49,6 +50,9 @@ pub struct IntrospectionRequest<'a> {
     pub audience: RequiredAudience<'a>,
     /// The scopes that it must have.
     pub scopes: &'a Scopes,
+    /// The address of its user, if whoever asks says it: a credential that is limited to networks
+    /// is active only at an address in them.
+    pub address: Option<&'a str>,
     /// The organization of the caller who asks; `None` for an API, which has users of all.
     pub organization: Option<OrganizationId>,
 }
@@ -64,8 +68,8 @@ pub async fn introspect(
 ) -> Result<Introspection, Error> {
     let text = request.token.expose();
     let found = match RefreshToken::parse(&context.config.brand, &context.keyring, text) {
-        Ok(token) => of_refresh_token(context, &token, request.audience).await,
-        Err(_) => of_other(context, providers, text, request.audience).await,
+        Ok(token) => of_refresh_token(context, &token, request).await,
+        Err(_) => of_other(context, providers, text, request).await,
     };
     match found.and_then(|token| check(context, token, request)) {
         Ok(token) => Ok(Introspection::active(token)),
@@ -112,11 +116,11 @@ fn active(principal: Principal, token_type: TokenUse, claims: Map<String, Value>
 struct IntrospectedToken<'a> {
     header: &'a str,
     value: String,
-    audience: RequiredAudience<'a>,
+    request: &'a IntrospectionRequest<'a>,
 }
 
 impl<'a> IntrospectedToken<'a> {
-    fn new(context: &'a Context, text: &str, audience: RequiredAudience<'a>) -> Self {
+    fn new(context: &'a Context, text: &str, request: &'a IntrospectionRequest<'a>) -> Self {
         let config = &context.config;
         let is_service_token = jwt::looks_like_jwt(text)
             && jwt::unverified_type(text).as_deref() == Some(ServiceClaims::TYPE);
@@ -127,9 +131,9 @@ impl<'a> IntrospectedToken<'a> {
         } else if SessionToken::parse(&context.keyring, text).is_ok() {
             config.session_header.as_str()
         } else {
-            return Self { header: AUTHORIZATION, value: format!("Bearer {text}"), audience };
+            return Self { header: AUTHORIZATION, value: format!("Bearer {text}"), request };
         };
-        Self { header, value: text.to_owned(), audience }
+        Self { header, value: text.to_owned(), request }
     }
 
     fn token_type(&self) -> TokenUse {
@@ -155,7 +159,11 @@ impl CredentialSource for IntrospectedToken<'_> {
     }
 
     fn audience(&self) -> RequiredAudience<'_> {
-        self.audience
+        self.request.audience
+    }
+
+    fn deciding_address(&self) -> CallerAddress<'_> {
+        self.request.address.into()
     }
 
     fn purpose(&self) -> Purpose {
@@ -168,13 +176,13 @@ async fn of_other(
     context: &Context,
     providers: &ProviderChain,
     text: &str,
-    audience: RequiredAudience<'_>,
+    request: &IntrospectionRequest<'_>,
 ) -> Result<ActiveToken, Error> {
     // What no header can contain, no API can accept.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refusal::CredentialMalformed.into());
     }
-    let source = IntrospectedToken::new(context, text, audience);
+    let source = IntrospectedToken::new(context, text, request);
     let (principal, _) = providers.identify(context, &source).await?;
     let claims = claims(context, text)?;
     let is_bound = claims.get("cnf").is_some_and(|cnf| !cnf.is_null());
@@ -214,7 +222,7 @@ fn claims(context: &Context, text: &str) -> Result<Map<String, Value>, Refusal> 
 async fn of_refresh_token(
     context: &Context,
     token: &RefreshToken,
-    audience: RequiredAudience<'_>,
+    request: &IntrospectionRequest<'_>,
 ) -> Result<ActiveToken, Error> {
     let now = context.clock.now();
     let family = context.store.family(&token.family).await?;
@@ -229,7 +237,7 @@ async fn of_refresh_token(
         return Err(Refusal::FamilyClientDenied.into());
     }
     let own = ConfiguredAudience::stored(&context.config, &family.audience)?;
-    let is_for_it = match audience {
+    let is_for_it = match request.audience {
         RequiredAudience::Any => true,
         RequiredAudience::Only(audience) => own.audience() == *audience,
     };
@@ -251,7 +259,8 @@ async fn of_refresh_token(
         claims.insert("cnf".into(), json!({"jkt": jkt}));
     }
     let limited = own.limit(&family.scopes)?;
-    let principal = owner(context, FamilyRecord { scopes: limited, ..family }, now).await?;
+    let family = FamilyRecord { scopes: limited, ..family };
+    let principal = owner(context, family, request.address.into(), now).await?;
     own.limit(&principal.scopes)?;
     Ok(active(principal, TokenUse::NotApplicable, claims))
 }
@@ -260,6 +269,7 @@ async fn of_refresh_token(
 async fn owner(
     context: &Context,
     family: FamilyRecord,
+    address: CallerAddress<'_>,
     now: Timestamp,
 ) -> Result<Principal, Error> {
     let owner = family.owner()?;
@@ -275,7 +285,7 @@ async fn owner(
     let principal = match owner {
         TokenOwner::Agent(id) => {
             let agent = context.store.record::<AgentRecord>(&id, now).await?;
-            agent_principal(context, agent, grant, now)
+            agent_principal(context, agent, grant, address, now)
         }
         TokenOwner::Key { .. } | TokenOwner::Workload { .. } => Err(Refusal::FamilyOwnerDeleted),
         TokenOwner::User { user_id, .. } => {

@@ -88,6 +88,7 @@ impl Provider for OidcProvider {
                     epoch: Some(member.epoch),
                     scope_limit: member.scope_limit,
                     plan: None,
+                    networks: None,
                 },
                 metadata: with_profile(caller.metadata, member.profile.metadata),
                 ..caller

@@ -1,7 +1,6 @@
 //! Runner tokens, in `X-Runner-Token`.
 
 use async_trait::async_trait;
-use serde_json::Map;
 
 use super::{Outcome, Provider, SecretHolder, presented_record};
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
         subject::{CredentialId, Subject},
     },
     credential::RunnerToken,
+    grant::permitted_use,
     http::CredentialSource,
     store::runner::RunnerRecord,
 };
@@ -55,6 +55,10 @@ impl Provider for RunnerProvider {
                 .await?;
         Ok(match found {
             Some((record, unrecorded)) if record.secret.digest.matches(&token.digest) => {
+                let address = source.deciding_address();
+                if let Err(refusal) = permitted_use::check(&record.properties, address) {
+                    return Ok(refusal.into());
+                }
                 let principal = principal(record);
                 Outcome::AuthenticatedBySecret(SecretHolder {
                     principal,
@@ -68,6 +72,7 @@ impl Provider for RunnerProvider {
 }
 
 fn principal(record: RunnerRecord) -> Principal {
+    let networks = record.properties.allowed_networks.clone();
     Principal {
         user_id: Subject::Runner(record.meta.id),
         kind: PrincipalKind::Runner,
@@ -77,7 +82,7 @@ fn principal(record: RunnerRecord) -> Principal {
         resources: ResourceLimits::default(),
         on_behalf_of: record.on_behalf_of,
         actor: None,
-        metadata: Map::from_iter([("name".into(), record.name.into())]),
+        metadata: record.properties.of_principal(record.name),
         expires_at: record.expires_at,
         client_id: None,
         inherited: InheritedLimits {
@@ -86,6 +91,7 @@ fn principal(record: RunnerRecord) -> Principal {
             epoch: None,
             scope_limit: record.meta.scope_limit,
             plan: record.meta.plan,
+            networks,
         },
     }
 }

@@ -1,7 +1,6 @@
 //! Service tokens, with which one of our own services calls another, in their own header.
 
 use async_trait::async_trait;
-use serde_json::Map;
 
 use super::{Outcome, Provider};
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
         scope::ResourceLimits,
         subject::{CredentialId, Subject},
     },
+    grant::permitted_use,
     http::CredentialSource,
     store::service_account::ServiceRecord,
     token::{self, ServiceClaims},
@@ -55,28 +55,35 @@ impl Provider for ServiceTokenProvider {
         };
         let service: Option<ServiceRecord> =
             context.store.record_in_organization(&claims.org_id, &claims.sub, now).await?;
-        Ok(match service {
-            None => Refusal::TokenOwnerDeleted.into(),
-            Some(service) => Outcome::Authenticated(Principal {
-                user_id: Subject::Service(service.meta.id),
-                kind: PrincipalKind::Service,
-                org_id: Some(service.meta.org_id),
-                credential_id: CredentialId::AccessToken(claims.jti),
-                scopes: context.config.limit_scopes(service.meta.scope_limit, &claims.scopes),
-                resources: ResourceLimits::default(),
-                on_behalf_of: service.on_behalf_of,
-                actor: None,
-                metadata: Map::from_iter([("name".into(), service.name.into())]),
-                expires_at: Some(at_most(claims.exp, service.expires_at)),
-                client_id: None,
-                inherited: InheritedLimits {
-                    expires_at: service.expires_at,
-                    require_signature: false,
-                    epoch: None,
-                    scope_limit: service.meta.scope_limit,
-                    plan: service.meta.plan,
-                },
-            }),
-        })
+        let Some(service) = service else { return Ok(Refusal::TokenOwnerDeleted.into()) };
+        let permitted = permitted_use::check(&service.properties, source.deciding_address());
+        Ok(permitted.map(|()| principal(&context.config, service, claims)).into())
+    }
+}
+
+fn principal(config: &Config, service: ServiceRecord, claims: ServiceClaims) -> Principal {
+    // They may have been narrowed since.
+    let scopes = claims.scopes.limited_by(&service.scopes);
+    let networks = service.properties.allowed_networks.clone();
+    Principal {
+        user_id: Subject::Service(service.meta.id),
+        kind: PrincipalKind::Service,
+        org_id: Some(service.meta.org_id),
+        credential_id: CredentialId::AccessToken(claims.jti),
+        scopes: config.limit_scopes(service.meta.scope_limit, &scopes),
+        resources: ResourceLimits::default(),
+        on_behalf_of: service.on_behalf_of,
+        actor: None,
+        metadata: service.properties.of_principal(service.name),
+        expires_at: Some(at_most(claims.exp, service.expires_at)),
+        client_id: None,
+        inherited: InheritedLimits {
+            expires_at: service.expires_at,
+            require_signature: false,
+            epoch: None,
+            scope_limit: service.meta.scope_limit,
+            plan: service.meta.plan,
+            networks,
+        },
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     context::Context,
     core::{
         audience::RequiredAudience,
+        caller_address::CallerAddress,
         credential_header::AUTHORIZATION,
         error::{Error, Refusal},
         principal::{Principal, PrincipalKind},
@@ -62,7 +63,7 @@ pub async fn authenticate(
     }
 }
 
-/// Authenticates the user whose access token an agent presents, for whichever API of ours it is. If
+/// Authenticates the user whose access token an agent at `address` presents, for whichever API of ours it is. If
 /// the token is bound to a key, `key` is the one that the caller has proved to have.
 ///
 /// # Errors
@@ -71,11 +72,13 @@ pub async fn authenticate_user(
     context: &Context,
     subject_token: &Secret,
     key: Option<&KeyThumbprint>,
+    address: &str,
 ) -> Result<PresentedUser, Error> {
     let claims = verify_user_token(context, subject_token.expose(), key)?;
     let (actor, organization, expires_at) = (claims.act.clone(), claims.org_id, claims.exp);
     let is_by_rule = claims.trust_rule.is_some();
-    let principal = identify(context, claims).await.map_err(Error::of_subject_token)?;
+    let address = Some(address).into();
+    let principal = identify(context, claims, address).await.map_err(Error::of_subject_token)?;
     match principal.kind {
         // It does not show that the user is there, and the new token would not end with the rule.
         PrincipalKind::User if is_by_rule => Err(Refusal::ExchangeTokenByRule.into()),
@@ -116,9 +119,13 @@ fn verify_user_token(
     }
 }
 
-async fn identify(context: &Context, claims: Claims) -> Result<Principal, Error> {
+async fn identify(
+    context: &Context,
+    claims: Claims,
+    address: CallerAddress<'_>,
+) -> Result<Principal, Error> {
     let now = context.clock.now();
-    match access_token::identify(context, claims, now).await? {
+    match access_token::identify(context, claims, address, now).await? {
         Outcome::Authenticated(caller)
         | Outcome::AuthenticatedBySecret(SecretHolder { principal: caller, .. }) => {
             let users = &context.config.allowed_users;

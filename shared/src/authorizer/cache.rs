@@ -15,6 +15,8 @@
 //! | and `$context.path`, `$context.httpMethod` | – | request | – | – | request |
 //!
 //! A dash is a fault: the API is attached in a way that the configuration does not describe.
+//! `$context.identity.sourceIp` is possible with all but TOKEN. Without it, no cached response
+//! depends on the address of the caller, so a credential that is limited to networks is refused.
 //! WebSocket APIs do not cache.
 
 use super::rules::Rules;
@@ -51,6 +53,23 @@ pub(super) enum Extent {
     Stage,
 }
 
+/// Reports whether an API that sends events of `kind` can use a response for other requests.
+pub(super) fn can_be_cached(config: &Config, kind: AuthorizerEventKind) -> bool {
+    match kind {
+        AuthorizerEventKind::WebSocket => false,
+        AuthorizerEventKind::RestToken
+        | AuthorizerEventKind::RestRequest
+        | AuthorizerEventKind::Http1
+        | AuthorizerEventKind::Http2 => config.authorizer.cache_scope().is_some(),
+    }
+}
+
+/// Reports whether a response to an event of `kind` can depend on the address of the caller.
+pub(super) fn depends_on_address(config: &Config, kind: AuthorizerEventKind) -> bool {
+    !can_be_cached(config, kind)
+        || config.authorizer.identity_sources.contains(&IdentitySource::SourceIp)
+}
+
 /// Returns what a response to an event of `kind` decides.
 ///
 /// # Errors
@@ -60,8 +79,12 @@ pub(super) fn extent(config: &Config, kind: AuthorizerEventKind) -> Result<Exten
     let has_rules = Rules::of(config).for_paths().next().is_some();
     let place = config.authorizer.identity_sources_place.with_file();
     let refuse = |what: &str| Err(Fault::Setting(format!("{place}: {what}")));
+    let has_address = config.authorizer.identity_sources.contains(&IdentitySource::SourceIp);
     match (config.authorizer.cache_scope(), kind) {
         (None, _) | (Some(_), Kind::WebSocket) => Ok(Extent::Request),
+        (Some(_), Kind::RestToken) if has_address => {
+            refuse("the event of a TOKEN authorizer has no $context.identity.sourceIp")
+        }
         (Some(CacheScope::Api), Kind::RestToken) if config.authorizer.headers().count() != 1 => {
             refuse("a TOKEN authorizer has exactly one header")
         }

@@ -45,7 +45,7 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
     let kind = kind(read)?;
     let extent = cache::extent(&app.context.config, kind)?;
     verify_identity_sources(read, app)?;
-    if is_route_key_ambiguous(read, app) {
+    if is_identity_ambiguous(read, app) {
         return Ok(Err(Refusal::IdentitySourceAmbiguous));
     }
     let headers = match headers(event, kind, app) {
@@ -75,7 +75,8 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         is_mcp_server: api.is_some_and(|api| api.mcp),
         domain: read.text("/requestContext/domainName").map(str::to_owned),
         sent_path: None,
-        address: address(read).map(str::to_owned),
+        address: address(read, kind, app),
+        can_use_address: cache::depends_on_address(&app.context.config, kind),
     };
     let request = match kind {
         AuthorizerEventKind::RestToken => token(read, app, request),
@@ -94,8 +95,24 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
     request.map(Ok)
 }
 
+/// Returns the address of the caller as a trusted proxy says, if the response is only for this
+/// request, and otherwise as the gateway saw it.
+fn address(event: Event<'_>, kind: AuthorizerEventKind, app: &App) -> Option<String> {
+    let proxy = app.context.config.deployment.trusted_proxy.as_ref();
+    let proxy = proxy.filter(|_| !cache::can_be_cached(&app.context.config, kind));
+    let by_proxy = proxy.and_then(|proxy| {
+        let sent = sent(event.0);
+        proxy.caller_address(|name| {
+            let mut values = sent.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
+            values.next().filter(|_| values.next().is_none()).map(|(_, value)| *value)
+        })
+    });
+    let address = by_proxy.map(|address| address.to_string());
+    address.or_else(|| source_ip(event).map(str::to_owned))
+}
+
 /// Returns the address of the caller as the gateway saw it, which every event but TOKEN contains.
-fn address(event: Event<'_>) -> Option<&str> {
+fn source_ip(event: Event<'_>) -> Option<&str> {
     let of_rest = event.text("/requestContext/identity/sourceIp");
     of_rest.or_else(|| event.text("/requestContext/http/sourceIp"))
 }
@@ -140,6 +157,7 @@ fn verify_identity_sources(event: Event<'_>, app: &App) -> Result<(), Fault> {
                 .find(|(given, _)| given.eq_ignore_ascii_case(name))
                 .map(|(_, value)| value),
             IdentitySource::RouteKey => event.text("/routeKey"),
+            IdentitySource::SourceIp => source_ip(event),
             // Only REST APIs have these, and their events do not contain identity sources.
             IdentitySource::Path | IdentitySource::Method => None,
         };
@@ -156,23 +174,33 @@ fn verify_identity_sources(event: Event<'_>, app: &App) -> Result<(), Fault> {
     }
 }
 
-/// Reports whether a part of the request has the value of the route key. The event contains only
-/// the values of the API's identity sources: such a part could be one of them in place of the
-/// route, and a cached response would then be used for every route.
-fn is_route_key_ambiguous(event: Event<'_>, app: &App) -> bool {
+/// Reports whether a part of the request has the value of the route key, or of the address of the
+/// caller. The event contains only the values of the API's identity sources: such a part could be
+/// one of them in place of the route or the address, and a cached response would then be used for
+/// every route, or at every address.
+fn is_identity_ambiguous(event: Event<'_>, app: &App) -> bool {
     let configured = &app.context.config.authorizer.identity_sources;
-    let is_cached = event.0.get("identitySource").is_some_and(|values| !values.is_null());
-    let Some(route_key) = event.text("/routeKey").filter(|_| is_cached) else { return false };
+    if event.0.get("identitySource").is_none_or(Value::is_null) {
+        return false;
+    }
+    let of_request = [
+        (IdentitySource::RouteKey, event.text("/routeKey")),
+        (IdentitySource::SourceIp, source_ip(event)),
+    ];
+    let values: Vec<_> = of_request
+        .into_iter()
+        .filter(|(source, _)| configured.contains(source))
+        .filter_map(|(_, value)| value)
+        .collect();
     let parameters = ["queryStringParameters", "pathParameters"]
         .into_iter()
         .filter_map(|name| event.0.get(name).and_then(Value::as_object))
         .flat_map(|values| values.values().filter_map(Value::as_str));
-    configured.contains(&IdentitySource::RouteKey)
-        && sent(event.0)
-            .into_iter()
-            .map(|(_, value)| value)
-            .chain(parameters)
-            .any(|value| value.trim() == route_key)
+    // The gateway itself writes this one, with the address that it saw as its last.
+    let headers = sent(event.0).into_iter();
+    let headers = headers.filter(|(name, _)| !name.eq_ignore_ascii_case("x-forwarded-for"));
+    let mut sent = headers.map(|(_, value)| value).chain(parameters);
+    sent.any(|value| values.contains(&value.trim()))
 }
 
 /// Reports whether the event is a message.

@@ -27,6 +27,7 @@ use crate::{
     config::{Config, LONGEST_STAGE},
     core::{
         audience::{Audience, RequiredAudience},
+        caller_address::CallerAddress,
         clock::whole_seconds,
         error::{Error, Fault, Refusal},
         mcp::McpCall,
@@ -73,6 +74,8 @@ struct AuthorizerRequest {
     sent_path: Option<String>,
     /// The address of the caller, if the event contains it.
     address: Option<String>,
+    /// Whether the response can depend on that address.
+    can_use_address: bool,
 }
 
 impl fmt::Debug for AuthorizerRequest {
@@ -469,6 +472,10 @@ impl CredentialSource for AuthorizerRequest {
 
     fn address(&self) -> Option<&str> {
         self.address.as_deref()
+    }
+
+    fn deciding_address(&self) -> CallerAddress<'_> {
+        if self.can_use_address { self.address().into() } else { CallerAddress::NotIdentitySource }
     }
 
     fn audience(&self) -> RequiredAudience<'_> {

@@ -76,6 +76,8 @@ pub enum IdentitySource {
     Path,
     /// `$context.httpMethod`: the method of a request to a REST API.
     Method,
+    /// `$context.identity.sourceIp`: the network address of the caller.
+    SourceIp,
 }
 
 /// For which requests with the same identity sources a cached answer is used.
@@ -110,7 +112,10 @@ impl AuthorizerSettings {
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         self.identity_sources.iter().filter_map(|source| match source {
             IdentitySource::Header(name) => Some(name.as_str()),
-            IdentitySource::RouteKey | IdentitySource::Path | IdentitySource::Method => None,
+            IdentitySource::RouteKey
+            | IdentitySource::Path
+            | IdentitySource::Method
+            | IdentitySource::SourceIp => None,
         })
     }
 
@@ -166,6 +171,7 @@ impl TryFrom<String> for IdentitySource {
             "$context.routeKey" => return Ok(Self::RouteKey),
             "$context.path" => return Ok(Self::Path),
             "$context.httpMethod" => return Ok(Self::Method),
+            "$context.identity.sourceIp" => return Ok(Self::SourceIp),
             _ => {}
         }
         // How API Gateway itself names headers.
@@ -184,7 +190,8 @@ impl TryFrom<String> for IdentitySource {
         if text.starts_with('$') || http::HeaderName::from_bytes(header.as_bytes()).is_err() {
             return Err(format!(
                 "{text:?} is not an identity source: expected the name of a header, \
-                 $context.routeKey, $context.path or $context.httpMethod"
+                 $context.routeKey, $context.path, $context.httpMethod or \
+                 $context.identity.sourceIp"
             ));
         }
         Ok(Self::Header(header))
@@ -198,6 +205,7 @@ impl fmt::Display for IdentitySource {
             Self::RouteKey => "$context.routeKey",
             Self::Path => "$context.path",
             Self::Method => "$context.httpMethod",
+            Self::SourceIp => "$context.identity.sourceIp",
         })
     }
 }

@@ -2,7 +2,9 @@
 //! randomness, errors. The only I/O is reading the operating system's clock and random generator.
 
 pub mod actor;
+pub mod allowed_networks;
 pub mod audience;
+pub mod caller_address;
 pub mod client_kind;
 pub mod client_url;
 pub mod clock;
@@ -11,11 +13,13 @@ pub mod email;
 pub mod entropy;
 pub mod epoch;
 pub mod error;
+pub mod external_id;
 pub mod id;
 pub mod json;
 pub mod list_question;
 pub mod loopback_uri;
 pub mod mcp;
+pub mod metadata;
 pub mod method;
 pub mod name;
 pub mod network;

@@ -10,6 +10,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 use crate::core::{
+    allowed_networks::AllowedNetworks,
     epoch::Epoch,
     error::{Error, Refusal},
     id::{AgentId, ClientId, OrganizationId},
@@ -193,6 +194,9 @@ pub struct InheritedLimits {
     pub scope_limit: ScopeLimit,
     /// The usage plan that the operator has given it.
     pub plan: Option<PlanName>,
+    /// The networks that it can be used from, if not from all. What it creates can be used from no
+    /// others, so it creates no users.
+    pub networks: Option<AllowedNetworks>,
 }
 
 impl Principal {
@@ -312,6 +316,37 @@ impl Principal {
         }
     }
 
+    /// Returns the networks of a credential that the caller creates and for which it requests
+    /// `wanted`: by default those of the caller's own.
+    ///
+    /// # Errors
+    /// [`Refusal::NetworkEscalation`] if it could be used from others than the caller's own.
+    pub fn delegated_networks(
+        &self,
+        wanted: Option<AllowedNetworks>,
+    ) -> Result<Option<AllowedNetworks>, Refusal> {
+        match (&self.inherited.networks, wanted) {
+            (None, wanted) => Ok(wanted),
+            (Some(own), None) => Ok(Some(own.clone())),
+            (Some(own), Some(wanted)) if own.contain_all(&wanted) => Ok(Some(wanted)),
+            (Some(_), Some(_)) => Err(Refusal::NetworkEscalation),
+        }
+    }
+
+    /// Checks that the caller is allowed to give someone a credential that can be used from
+    /// `networks`, or from everywhere if there are none.
+    ///
+    /// # Errors
+    /// [`Refusal::NetworkEscalation`]
+    pub fn check_networks(&self, networks: Option<&AllowedNetworks>) -> Result<(), Refusal> {
+        let is_within = |own: &AllowedNetworks| networks.is_some_and(|it| own.contain_all(it));
+        if self.inherited.networks.as_ref().is_none_or(is_within) {
+            Ok(())
+        } else {
+            Err(Refusal::NetworkEscalation)
+        }
+    }
+
     /// Checks that the caller is allowed to create or renew a credential with `scopes` for which no
     /// signature can be required: anything but a key.
     ///
@@ -328,16 +363,22 @@ impl Principal {
     }
 
     /// Checks that the caller is allowed to enroll, invite and enable users, who neither expire nor
-    /// sign, and create credentials.
+    /// sign, are limited to no networks, and create credentials.
     ///
     /// # Errors
-    /// [`Refusal::ExpiryNotInherited`] if the caller's credential expires, or
-    /// [`Refusal::SignatureNotInherited`] if it requires signatures.
+    /// [`Refusal::ExpiryNotInherited`] if the caller's credential expires,
+    /// [`Refusal::SignatureNotInherited`] if it requires signatures, or
+    /// [`Refusal::NetworksNotInherited`] if it is limited to networks.
     pub fn check_can_enroll_users(&self) -> Result<(), Refusal> {
-        match (self.inherited.expires_at, self.inherited.require_signature) {
-            (Some(_), _) => Err(Refusal::ExpiryNotInherited),
-            (None, true) => Err(Refusal::SignatureNotInherited),
-            (None, false) => Ok(()),
+        let InheritedLimits { expires_at, require_signature, networks, .. } = &self.inherited;
+        if expires_at.is_some() {
+            Err(Refusal::ExpiryNotInherited)
+        } else if *require_signature {
+            Err(Refusal::SignatureNotInherited)
+        } else if networks.is_some() {
+            Err(Refusal::NetworksNotInherited)
+        } else {
+            Ok(())
         }
     }
 

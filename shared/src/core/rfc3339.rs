@@ -23,6 +23,16 @@ pub fn deserialize<'de, D: Deserializer<'de>>(
     }
 }
 
+/// Reads a date and time that can be omitted but is never null.
+///
+/// # Errors
+/// Those of the deserializer, and for any other form.
+pub fn deserialize_given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
+    deserialize(deserializer)?.map(Some).ok_or_else(|| D::Error::custom(EXPECTED))
+}
+
 /// Writes an optional date and time.
 ///
 /// # Errors

@@ -10,8 +10,11 @@ use serde_json::json;
 use type_safe_id::StaticType;
 
 use crate::core::{
+    allowed_networks::AllowedNetworks,
     email::Email,
+    external_id::ExternalId,
     id::ClientId,
+    metadata::Metadata,
     name::Name,
     redirect_uri::RedirectUri,
     scope::{ResourceLimits, Scopes},
@@ -76,9 +79,25 @@ macro_rules! members {
 }
 
 schemas! {
+    AllowedNetworks => {
+        "description": "Networks in CIDR notation, or single addresses, of IPv4 and IPv6.",
+        "type": "array", "items": {"type": "string", "pattern": "^[0-9a-fA-F.:]+(/[0-9]{1,3})?$"},
+        "minItems": 1, "maxItems": 32, "examples": [["192.0.2.0/24", "2001:db8::/32"]],
+    };
     ClientId => {"type": "string", "examples": ["postern-cli"]};
     CredentialId => {"type": "string", "examples": [format!("key_{SUFFIX}")]};
     Email => {"type": "string", "format": "idn-email", "examples": ["ada@example.com"]};
+    ExternalId => {
+        "description": "What another system calls the owner: 1 to 128 visible ASCII characters.",
+        "type": "string", "pattern": "^[!-~]{1,128}$", "examples": ["customer-42"],
+    };
+    Metadata => {
+        "description": "At most 20 members and 1024 bytes of JSON. The names `name` and `external_id` are reserved.",
+        "type": "object", "maxProperties": 20,
+        "propertyNames": {"pattern": "^[A-Za-z0-9_.-]{1,40}$"},
+        "additionalProperties": {"type": ["string", "number", "boolean"], "maxLength": 200},
+        "examples": [{"tier": "pro", "seats": 12, "trial": false}],
+    };
     Name => {
         "description": "1 to 100 characters that people can see. Spaces around it are removed.",
         "type": "string", "minLength": 1, "maxLength": 100, "examples": ["deploy"],

@@ -179,6 +179,12 @@ impl Scopes {
         Self(both)
     }
 
+    /// Returns these scopes as far as `limit` allows them: as they are, if it allows them all.
+    #[must_use]
+    pub fn limited_by(&self, limit: &Scopes) -> Scopes {
+        if limit.allows_all(self) { self.clone() } else { self.intersection(limit) }
+    }
+
     /// Returns the scopes that are allowed by either. Those beyond the limit are dropped, which
     /// grants less: a user whose consent lacks them is asked again.
     #[must_use]

@@ -54,7 +54,8 @@ impl<'c> AgentRequest<'c> {
         let audience = ConfiguredAudience::requested(&context.config, &sent.resources())?;
         let scopes = sent.get("scope").map(Scopes::parse).transpose()?;
         let agent = context.store.record::<AgentRecord>(&id, context.clock.now()).await?;
-        let agent = agent.ok_or_else(unknown)?;
+        let is_enabled = |agent: &AgentRecord| agent.properties.state.is_enabled();
+        let agent = agent.filter(is_enabled).ok_or_else(unknown)?;
         let organization = context.store.organization(&agent.meta.org_id).await?;
         let organization = organization.ok_or_else(unknown)?.name;
         Ok(Self { agent: id, name: agent.name, organization, audience, scopes })

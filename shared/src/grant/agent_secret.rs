@@ -16,7 +16,7 @@ use super::{
     ClientCredentials, ClientProof, Tokens,
     client_assertion::{self, ClientAssertion},
     family::{self, NewFamily},
-    last_use,
+    last_use, permitted_use,
     presenter::Presenter,
 };
 use crate::{
@@ -113,6 +113,7 @@ pub async fn authenticate(
     let found = Box::pin(context.store.record_and_use(&credentials.id, &tag, now)).await?;
     let (agent, unrecorded): (AgentRecord, _) = found.ok_or_else(|| proof.unknown_agent())?;
     Box::pin(verify(context, &agent, &proof, address)).await?;
+    check_use(&agent, &proof, address)?;
     context
         .config
         .allowed_users
@@ -208,6 +209,17 @@ pub(super) async fn verify(
             client_assertion::authenticate(context, assertion, keys, address).await
         }
     }
+}
+
+/// Checks that an agent that authenticated can be used by a caller at `address`. Otherwise the
+/// answer is that of an unknown one.
+pub(super) fn check_use(
+    agent: &AgentRecord,
+    proof: &AgentProof<'_>,
+    address: &str,
+) -> Result<(), Error> {
+    permitted_use::check(&agent.properties, Some(address).into())
+        .map_err(|refusal| Error::from(refusal).answered_as(proof.unknown_agent()))
 }
 
 /// Returns the scopes to grant, and whether to issue a refresh token. RFC 6749 §4.4.3 advises

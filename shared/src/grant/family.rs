@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Tokens, presenter::Presenter, user_status::UserStatus};
+use super::{Tokens, permitted_use, presenter::Presenter, user_status::UserStatus};
 use crate::{
     config::ConfiguredAudience,
     context::Context,
@@ -214,17 +214,19 @@ pub(super) async fn prepare_for_user(
 }
 
 /// Checks that the owner of a family still exists and can use it, and returns the family with the
-/// scopes that it still has. It ends no later than its owner. `audience` is the family's, and
-/// `agent` the owner, if it has been read already.
+/// scopes that it still has. It ends no later than its owner. `audience` is the family's, `agent`
+/// the owner, if it has been read already, and `address` the caller's.
 ///
 /// # Errors
 /// [`Refusal::FamilyBeforeNotBefore`], [`Refusal::FamilyOwnerDeleted`],
-/// [`Refusal::FamilyEpochEnded`], [`Refusal::UserDisabled`], [`Refusal::UserForbidden`]; a fault.
+/// [`Refusal::FamilyEpochEnded`], [`Refusal::UserDisabled`], [`Refusal::UserForbidden`]; those of
+/// [`permitted_use`]; a fault.
 pub(super) async fn check_owner(
     context: &Context,
     family: FamilyRecord,
     audience: ConfiguredAudience<'_>,
     agent: Option<AgentRecord>,
+    address: &str,
     now: Timestamp,
 ) -> Result<FamilyRecord, Error> {
     if !context.keyring.accepts_issued_at(family.created_at()) {
@@ -241,8 +243,12 @@ pub(super) async fn check_owner(
             if family.epoch != agent.epoch {
                 return Err(Refusal::FamilyEpochEnded.into());
             }
+            permitted_use::check(&agent.properties, Some(address).into())
+                .map_err(|refusal| Error::from(refusal).answered_as(Refusal::FamilyOwnerDeleted))?;
             context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
-            let scopes = context.config.limit_scopes(agent.meta.scope_limit, &family.scopes);
+            // They may have been narrowed since.
+            let scopes = family.scopes.limited_by(&agent.scopes);
+            let scopes = context.config.limit_scopes(agent.meta.scope_limit, &scopes);
             let scopes = audience.limit(&scopes)?;
             let absolute_expires_at = at_most(family.absolute_expires_at, agent.expires_at);
             // It may have got its keys since.
@@ -290,7 +296,8 @@ pub(super) async fn first_tokens_again(
         return Ok(None);
     }
     let audience = ConfiguredAudience::stored(&context.config, &family.audience)?;
-    let family = check_owner(context, family.clone(), audience, None, now).await?;
+    let family =
+        check_owner(context, family.clone(), audience, None, presenter.address, now).await?;
     let tokens = first_tokens(context, &family, audience, now)?;
     presenter.spend_proof(context).await?;
     Ok(Some(tokens))

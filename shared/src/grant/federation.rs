@@ -16,7 +16,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{Tokens, presenter::Presenter};
+use super::{Tokens, permitted_use, presenter::Presenter};
 use crate::{
     config::{Config, ConfiguredAudience, TrustOwner, TrustRule, trust::TrustMode},
     context::Context,
@@ -229,7 +229,7 @@ async fn limited_owner(
     }
     let subject = subject(&context.config, &rule.owner, &verified.claims)?;
     match &rule.owner {
-        TrustOwner::Agent(id) => of_agent(context, rule, *id, now).await,
+        TrustOwner::Agent(id) => of_agent(context, rule, *id, request.presenter.address, now).await,
         TrustOwner::User { .. } => Err(Refusal::TrustTokenOfUser.into()),
         TrustOwner::Workload { organization, .. } => {
             check_is_no_user(context.store.membership(&subject).await?.as_ref())?;
@@ -273,10 +273,13 @@ async fn of_agent(
     context: &Context,
     rule: &TrustRule,
     id: AgentId,
+    address: &str,
     now: Timestamp,
 ) -> Result<LimitedOwner, Error> {
     let agent = context.store.record::<AgentRecord>(&id, now).await?;
     let agent = agent.ok_or(Refusal::TrustAgentUnknown)?;
+    permitted_use::check(&agent.properties, Some(address).into())
+        .map_err(|refusal| Error::from(refusal).answered_as(Refusal::TrustAgentUnknown))?;
     context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
     let held = context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes);
     Ok(LimitedOwner {

@@ -21,6 +21,7 @@ pub mod leak_report;
 pub mod leaked;
 pub mod password;
 pub mod password_change;
+pub mod permitted_use;
 pub mod presented_client;
 pub mod presenter;
 pub mod refresh;

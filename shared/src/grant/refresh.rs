@@ -99,7 +99,8 @@ pub async fn refresh(
     }
     let audience = ConfiguredAudience::stored(&context.config, &family.audience)?;
     audience.check(request.audience)?;
-    let family = family::check_owner(context, family, audience, agent, now).await?;
+    let address = presenter.address;
+    let family = family::check_owner(context, family, audience, agent, address, now).await?;
     require_authentication(context, &family, client)?;
     let is_current = state == PresentedToken::Current;
     let successor_token = if is_current {
@@ -173,6 +174,7 @@ async fn read(
                 Box::pin(store.agent_family_and_use(id, family, &proof.tag(), now)).await?;
             let agent = agent.ok_or_else(|| proof.unknown_agent())?;
             agent_secret::verify(context, &agent, &proof, address).await?;
+            agent_secret::check_use(&agent, &proof, address)?;
             Ok(PresentedRecords { family, agent: Some(agent), unrecorded })
         }
         IdentifiedClient::AppWithAssertion(assertion) => {

@@ -111,6 +111,7 @@ impl ActiveUser {
             epoch: Some(self.epoch),
             scope_limit: self.scope_limit,
             plan: None,
+            networks: None,
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use crate::{
     config::Config,
-    core::{audience::RequiredAudience, error::Refusal, request_uri::RequestUri},
+    core::{
+        audience::RequiredAudience, caller_address::CallerAddress, error::Refusal,
+        request_uri::RequestUri,
+    },
     crypto::Digest,
     http::Request,
 };
@@ -66,6 +69,11 @@ pub trait CredentialSource: Sync {
     /// Returns the caller's network address, if it is known.
     fn address(&self) -> Option<&str> {
         None
+    }
+
+    /// Returns the caller's network address, for a decision that depends on it.
+    fn deciding_address(&self) -> CallerAddress<'_> {
+        self.address().into()
     }
 
     /// Returns the message, if this is not a request.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     last_use::LastUse,
     owned::{self, NewCredential, OwningOrganization, Resource, Rights},
+    properties::{self, NewProperties, ShownProperties},
 };
 use crate::{
     context::Context,
@@ -26,7 +28,7 @@ use crate::{
     },
     store::{
         OldSecret, Record as _, api_key::ApiKeyRecord, last_use::LastUses,
-        organization::OrganizationRecord,
+        organization::OrganizationRecord, properties::Properties,
     },
 };
 
@@ -56,6 +58,24 @@ pub struct NewApiKey {
     #[serde(default, deserialize_with = "owned::given")]
     #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub require_signature: Option<bool>,
+    /// What another system calls its owner.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::external_id::ExternalId>")
+    )]
+    pub external_id: Option<String>,
+    /// What the organization stores about it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::metadata::Metadata>"))]
+    pub metadata: Option<Map<String, Value>>,
+    /// The networks that it can be used from; by default as with the caller's own.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::allowed_networks::AllowedNetworks>")
+    )]
+    pub allowed_networks: Option<Vec<String>>,
 }
 
 /// How a key is rotated.
@@ -83,6 +103,9 @@ pub struct ApiKeyView {
     pub name: String,
     /// The scopes.
     pub scopes: Scopes,
+    /// The properties that can be changed.
+    #[serde(flatten)]
+    pub properties: ShownProperties,
     /// The resources that it is limited to.
     pub resources: ResourceLimits,
     /// The beginning of the secret.
@@ -149,6 +172,7 @@ impl Resource for ApiKeyView {
             expires_at: record.expires_at,
             require_signature: Some(record.require_signature),
             on_behalf_of: record.on_behalf_of.clone(),
+            networks: record.properties.allowed_networks.clone(),
         }
     }
 
@@ -160,6 +184,7 @@ impl Resource for ApiKeyView {
             id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
+            properties: record.properties.into(),
             resources: record.resources,
             last_four: record.secret.last_four,
             created_at: record.meta.created_at,
@@ -244,6 +269,14 @@ impl KeyCreator<'_> {
         }
     }
 
+    /// Returns the properties of the key.
+    fn inherit(&self, properties: Properties) -> Result<Properties, Refusal> {
+        match self {
+            Self::Caller(caller) => properties::inherit(properties, caller),
+            Self::Operator(_) => Ok(properties),
+        }
+    }
+
     /// Returns the refusal of the key with the scopes `given`.
     pub(super) fn explain(
         &self,
@@ -278,6 +311,9 @@ async fn put_new(
     let scopes = Scopes::non_empty(given.clone())?;
     let resources = ResourceLimits::try_from(new.resources)?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
+    let NewApiKey { external_id, metadata, allowed_networks, .. } = new;
+    let properties = NewProperties { external_id, metadata, allowed_networks }.parse()?;
+    let properties = creator.inherit(properties)?;
     let (expires_at, require_signature) = creator
         .check(&scopes, &resources, expires_at, new.require_signature)
         .map_err(|refusal| creator.explain(refusal, &given, &resources))?;
@@ -288,6 +324,7 @@ async fn put_new(
         on_behalf_of,
         expires_at,
         resources,
+        properties,
         ..ApiKeyRecord::new(meta, stored, name.into(), scopes)
     };
     context.store.put_record(&record).await?;

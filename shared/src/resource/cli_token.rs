@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
-    last_use::{LastUse, views},
+    change::{self, Change, CredentialChange},
+    last_use::{LastUse, UsesOfRecords, views},
     owned::{self, NewCredential, OwningOrganization},
+    properties::{self, NewProperties, ShownProperties},
 };
 use crate::{
     config::PASSWORD_CLIENT,
@@ -52,6 +55,24 @@ pub struct NewCliToken {
     /// Whether every request must be signed with the token.
     #[serde(default)]
     pub require_signature: bool,
+    /// What another system calls its owner.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::external_id::ExternalId>")
+    )]
+    pub external_id: Option<String>,
+    /// What the organization stores about it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::metadata::Metadata>"))]
+    pub metadata: Option<Map<String, Value>>,
+    /// The networks that it can be used from; by default as with the caller's own.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::allowed_networks::AllowedNetworks>")
+    )]
+    pub allowed_networks: Option<Vec<String>>,
 }
 
 /// A token without its secret.
@@ -65,6 +86,9 @@ pub struct CliTokenView {
     pub name: String,
     /// The scopes.
     pub scopes: Scopes,
+    /// The properties that can be changed.
+    #[serde(flatten)]
+    pub properties: ShownProperties,
     /// Whether it is for all repositories.
     pub all_repositories: bool,
     /// The repositories that it is for, unless it is for all.
@@ -95,6 +119,7 @@ impl CliTokenView {
             id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
+            properties: record.properties.into(),
             all_repositories: repositories.is_none(),
             repositories,
             last_four: record.secret.last_four,
@@ -143,12 +168,16 @@ pub async fn create(
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
     let expires_at = user.delegated_expiry(expires_at)?;
 
+    let NewCliToken { external_id, metadata, allowed_networks, .. } = new;
+    let properties = NewProperties { external_id, metadata, allowed_networks }.parse()?;
+    let properties = properties::inherit(properties, user)?;
     let organization = OwningOrganization::of(user)?;
     let NewCredential { meta, stored, secret } = owned::new_credential(context, organization)?;
     let record = CliTokenRecord {
         meta,
         name: name.into(),
         scopes,
+        properties,
         resources,
         secret: stored,
         require_signature: new.require_signature,
@@ -161,6 +190,37 @@ pub async fn create(
         view: CliTokenView::view(context, record, &LastUses::default()),
         token: secret,
     })
+}
+
+/// Changes one of the caller's own tokens. To enable it, or to let it be used from other networks,
+/// is like creating it.
+///
+/// # Errors
+/// `insufficient_scope`, `invalid_request`, `invalid_scope`, `not_found`, `conflict`, or a fault.
+pub async fn change(
+    context: &Context,
+    user: &Principal,
+    id: &CliTokenId,
+    sent: CredentialChange,
+) -> Result<CliTokenView, Error> {
+    user_status::require_user(context, user).await?;
+    let (now, organization) = (context.clock.now(), user.org_id);
+    let change = Change::parse(sent, now)?;
+    let record = context.store.record::<CliTokenRecord>(id, now).await?;
+    let is_own = |record: &CliTokenRecord| {
+        Some(record.meta.org_id) == organization && record.on_behalf_of == user.user_id
+    };
+    let record = record.filter(is_own).ok_or(Refusal::RecordUnknown)?;
+    let changed = change.apply(&record)?;
+    if change::widens(&record.properties, &changed.properties) {
+        refuse_tools(context, user).await?;
+        user.check_can_delegate(&changed.scopes, &changed.resources)?;
+        user.delegated_expiry(Some(changed.expires_at.unwrap_or(Timestamp::MAX)))?;
+        user.check_networks(changed.properties.allowed_networks.as_ref())?;
+    }
+    change::store(context, &record, &changed).await?;
+    let uses = UsesOfRecords::read(context, std::slice::from_ref(&changed)).await?.take(&changed);
+    Ok(CliTokenView::view(context, changed, &uses))
 }
 
 /// Refuses a caller whose tokens were issued to a tool.

@@ -8,6 +8,7 @@ use super::last_use::views;
 use crate::{
     context::Context,
     core::{
+        allowed_networks::AllowedNetworks,
         clock::whole_seconds,
         error::{Error, Fault, Refusal},
         id::{self, OrganizationId, TypeSafeId},
@@ -117,6 +118,8 @@ pub struct Rights {
     pub require_signature: Option<bool>,
     /// The user on whose behalf it was created.
     pub on_behalf_of: Option<Subject>,
+    /// The networks that it can be used from, if not from all.
+    pub networks: Option<AllowedNetworks>,
 }
 
 /// The id of a resource.
@@ -187,16 +190,26 @@ pub async fn delete<V: Resource>(
     let organization = caller.require_organization()?;
     if caller.check_can_delegate(&Scopes::all(), &ResourceLimits::default()).is_err() {
         let record: V::Record = find(context, &organization, id).await?;
-        let rights = V::rights(context, &record);
-        caller.check_can_change(rights.on_behalf_of.as_ref())?;
-        caller
-            .check_can_delegate(&rights.scopes, &rights.resources)
-            .map_err(|_| Refusal::RecordBeyondCaller)?;
+        check_can_delete::<V>(context, caller, &record)?;
     }
     match context.store.delete(&organization, id).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
+}
+
+/// Checks that the caller has all scopes and resources of `record`, and manages the users or acts
+/// for the user on whose behalf it was created.
+pub(super) fn check_can_delete<V: Resource>(
+    context: &Context,
+    caller: &Principal,
+    record: &V::Record,
+) -> Result<(), Refusal> {
+    let rights = V::rights(context, record);
+    caller.check_can_change(rights.on_behalf_of.as_ref())?;
+    caller
+        .check_can_delegate(&rights.scopes, &rights.resources)
+        .map_err(|_| Refusal::RecordBeyondCaller)
 }
 
 /// Returns the refusal of a new credential. If one of its scopes, in the order in which the caller
@@ -241,7 +254,7 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// Gives the resource `id` a new secret. `old` returns what happens to the old one.
 ///
 /// Renewing is like creating: the caller needs all scopes and resources of the record, its own
-/// credential must last as long, and it either manages the users or acts for the user on whose
+/// credential must last as long and be usable from the same networks, and it either manages the users or acts for the user on whose
 /// behalf the record was created.
 pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + HasSecret>>(
     context: &Context,
@@ -271,13 +284,17 @@ pub(super) async fn find_to_renew<V: Resource>(
         let detail = "The record has scopes or resources that the caller lacks, so the caller cannot give it a new secret.";
         Error::with_detail(refusal, detail.into())
     })?;
+    check_can_renew(caller, &rights)?;
+    Ok(record)
+}
+
+/// Checks that a record with these rights neither outlives nor outdoes the caller's credential.
+pub(super) fn check_can_renew(caller: &Principal, rights: &Rights) -> Result<(), Refusal> {
     // A record without an expiry outlives every caller with one.
     caller.delegated_expiry(Some(rights.expires_at.unwrap_or(Timestamp::MAX)))?;
+    caller.check_networks(rights.networks.as_ref())?;
     match rights.require_signature {
-        Some(require_signature) => {
-            caller.delegated_signature(Some(require_signature))?;
-        }
-        None => caller.check_can_create_unsigned(&rights.scopes)?,
+        Some(require_signature) => caller.delegated_signature(Some(require_signature)).map(drop),
+        None => caller.check_can_create_unsigned(&rights.scopes),
     }
-    Ok(record)
 }

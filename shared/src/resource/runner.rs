@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     last_use::LastUse,
     owned::{self, NewCredential, OwningOrganization, Resource, Rights},
+    properties::{self, NewProperties, ShownProperties},
 };
 use crate::{
     context::Context,
@@ -43,6 +45,24 @@ pub struct NewRunner {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::Labels"))]
     pub labels: Vec<String>,
+    /// What another system calls its owner.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::external_id::ExternalId>")
+    )]
+    pub external_id: Option<String>,
+    /// What the organization stores about it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::metadata::Metadata>"))]
+    pub metadata: Option<Map<String, Value>>,
+    /// The networks that it can be used from; by default as with the caller's own.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::allowed_networks::AllowedNetworks>")
+    )]
+    pub allowed_networks: Option<Vec<String>>,
 }
 
 /// A runner without its token.
@@ -59,6 +79,9 @@ pub struct RunnerView {
     pub name: String,
     /// The labels that select it.
     pub labels: Vec<String>,
+    /// The properties that can be changed.
+    #[serde(flatten)]
+    pub properties: ShownProperties,
     /// The status that it last reported.
     pub status: Option<String>,
     /// The version that it last reported.
@@ -95,6 +118,7 @@ impl Resource for RunnerView {
             expires_at: record.expires_at,
             require_signature: None,
             on_behalf_of: record.on_behalf_of.clone(),
+            networks: record.properties.allowed_networks.clone(),
         }
     }
 
@@ -107,6 +131,7 @@ impl Resource for RunnerView {
             id: record.meta.id,
             name: record.name,
             labels: record.labels,
+            properties: record.properties.into(),
             online: is_recent && record.status.as_deref() != Some("offline"),
             status: record.status,
             version: record.version,
@@ -156,12 +181,16 @@ pub async fn create(
     let labels = labels.filter(|labels| labels.len() <= MOST_LABELS);
     let labels = labels.ok_or(Refusal::LabelMalformed)?;
 
+    let NewRunner { external_id, metadata, allowed_networks, .. } = new;
+    let properties = NewProperties { external_id, metadata, allowed_networks }.parse()?;
+    let properties = properties::inherit(properties, caller)?;
     let NewCredential { meta, stored, secret } =
         owned::new_credential(context, OwningOrganization::of(caller)?)?;
     let record = RunnerRecord {
         meta,
         name: name.into(),
         labels,
+        properties,
         secret: stored,
         on_behalf_of: caller.acting_user(),
         expires_at: caller.delegated_expiry(None)?,

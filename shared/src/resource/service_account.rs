@@ -3,11 +3,12 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     last_use::LastUse,
     owned::{self, NewCredential, OwningOrganization, Resource, Rights},
+    properties::{self, NewProperties, ShownProperties},
 };
 use crate::{
     context::Context,
@@ -27,6 +28,7 @@ use crate::{
     store::{
         RecordMeta, SecretReplacement, StoredSecret,
         last_use::LastUses,
+        properties::Properties,
         service_account::{
             AccountCredential as _, AccountKind, AgentCredential, AgentRecord, OldTokens,
             ServiceAccountRecord,
@@ -45,6 +47,24 @@ pub struct NewServiceAccount {
     /// The scopes.
     #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::NewScopes"))]
     pub scopes: Vec<String>,
+    /// What another system calls its owner.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::external_id::ExternalId>")
+    )]
+    pub external_id: Option<String>,
+    /// What the organization stores about it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::metadata::Metadata>"))]
+    pub metadata: Option<Map<String, Value>>,
+    /// The networks that it can be used from; by default as with the caller's own.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::allowed_networks::AllowedNetworks>")
+    )]
+    pub allowed_networks: Option<Vec<String>>,
 }
 
 /// An agent to be created. It gets a secret, unless it has keys.
@@ -63,6 +83,24 @@ pub struct NewAgent {
     jwks: Option<Value>,
     /// The URL of its public keys.
     jwks_uri: Option<String>,
+    /// What another system calls its owner.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::external_id::ExternalId>")
+    )]
+    pub external_id: Option<String>,
+    /// What the organization stores about it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::metadata::Metadata>"))]
+    pub metadata: Option<Map<String, Value>>,
+    /// The networks that it can be used from; by default as with the caller's own.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::allowed_networks::AllowedNetworks>")
+    )]
+    pub allowed_networks: Option<Vec<String>>,
 }
 
 /// An agent or service without its secret.
@@ -78,6 +116,9 @@ pub struct ServiceAccountView<K: CredentialKind> {
     pub name: String,
     /// The scopes.
     pub scopes: Scopes,
+    /// The properties that can be changed.
+    #[serde(flatten)]
+    pub properties: ShownProperties,
     /// The beginning of the secret, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
@@ -138,6 +179,7 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
             expires_at: record.expires_at,
             require_signature: None,
             on_behalf_of: record.on_behalf_of.clone(),
+            networks: record.properties.allowed_networks.clone(),
         }
     }
 
@@ -152,6 +194,7 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
             id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
+            properties: record.properties.into(),
             created_at: record.meta.created_at,
             on_behalf_of: record.on_behalf_of,
             expires_at: record.expires_at,
@@ -189,7 +232,13 @@ pub async fn create_agent(
         (None, None) => None,
         (jwks, jwks_uri) => Some(keys(context, jwks.as_ref(), jwks_uri.as_deref())?),
     };
-    let account = NewServiceAccount { name: new.name, scopes: new.scopes };
+    let account = NewServiceAccount {
+        name: new.name,
+        scopes: new.scopes,
+        external_id: new.external_id,
+        metadata: new.metadata,
+        allowed_networks: new.allowed_networks,
+    };
     let Some(keys) = keys else {
         let (view, secret) = create(context, caller, account).await?;
         return Ok((view, Some(secret)));
@@ -218,6 +267,7 @@ fn keys(
 struct CheckedAccount {
     name: Name,
     scopes: Scopes,
+    properties: Properties,
 }
 
 impl CheckedAccount {
@@ -234,7 +284,10 @@ impl CheckedAccount {
         caller
             .check_can_delegate(&scopes, &ResourceLimits::default())
             .map_err(|refusal| owned::locate(refusal, &given, None, caller))?;
-        Ok(Self { name, scopes })
+        let NewServiceAccount { external_id, metadata, allowed_networks, .. } = new;
+        let properties = NewProperties { external_id, metadata, allowed_networks }.parse()?;
+        let properties = properties::inherit(properties, caller)?;
+        Ok(Self { name, scopes, properties })
     }
 
     async fn store<K: ServiceAccountKind>(
@@ -248,6 +301,7 @@ impl CheckedAccount {
             meta,
             name: self.name.into(),
             scopes: self.scopes,
+            properties: self.properties,
             credential,
             epoch: Epoch::default(),
             on_behalf_of: caller.acting_user(),

@@ -90,6 +90,7 @@ impl Resource for UserView {
             expires_at: None,
             require_signature: None,
             on_behalf_of: user.on_behalf_of.clone(),
+            networks: None,
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     item::{from_item, hex, milliseconds, seconds, text},
     key,
     last_use::SecretTag,
+    properties::{Properties, changeable},
     record::item_of_record,
 };
 use crate::{
@@ -39,6 +40,9 @@ pub struct ApiKeyRecord {
     pub name: String,
     /// The scopes.
     pub scopes: Scopes,
+    /// The properties that can be changed.
+    #[serde(flatten)]
+    pub properties: Properties,
     /// The resources that it is limited to.
     #[serde(default)]
     pub resources: ResourceLimits,
@@ -104,6 +108,7 @@ impl ApiKeyRecord {
             meta,
             name,
             scopes,
+            properties: Properties::default(),
             resources: ResourceLimits::default(),
             secret,
             require_signature: false,
@@ -261,6 +266,8 @@ impl Record for ApiKeyRecord {
         self.expires_at
     }
 }
+
+changeable!(ApiKeyRecord);
 
 impl HasSecret for ApiKeyRecord {
     fn secret(&self) -> &StoredSecret {

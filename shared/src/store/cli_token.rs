@@ -5,7 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret,
-    conditional::AttributeEquals, item::text, key, last_use::SecretTag, list::Newest,
+    conditional::AttributeEquals,
+    item::text,
+    key,
+    last_use::SecretTag,
+    list::Newest,
+    properties::{Properties, changeable},
 };
 use crate::core::{
     epoch::Epoch,
@@ -26,6 +31,9 @@ pub struct CliTokenRecord {
     pub name: String,
     /// The scopes.
     pub scopes: Scopes,
+    /// The properties that can be changed.
+    #[serde(flatten)]
+    pub properties: Properties,
     /// The resources that it is limited to.
     #[serde(default)]
     pub resources: ResourceLimits,
@@ -68,6 +76,8 @@ impl Record for CliTokenRecord {
         self.expires_at
     }
 }
+
+changeable!(CliTokenRecord);
 
 impl HasSecret for CliTokenRecord {
     fn secret(&self) -> &StoredSecret {

@@ -10,6 +10,7 @@
 pub mod api_key;
 pub mod authorization_code;
 mod batch;
+mod change;
 pub mod cli_token;
 mod client;
 mod conditional;
@@ -27,6 +28,7 @@ pub mod login;
 pub mod membership;
 pub mod nonce;
 pub mod organization;
+pub mod properties;
 mod record;
 mod recorded_uses;
 pub mod redemption;
@@ -43,6 +45,7 @@ pub mod user;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 
+pub use change::ChangeOutcome;
 pub(crate) use client::OPERATION;
 pub use client::Timeouts;
 pub use health::StoreHealth;

@@ -10,11 +10,13 @@ use type_safe_id::StaticType;
 
 use super::{
     Store,
+    change::while_allowed_from,
     client::{fault, unexpected},
     conditional::{AttributeEquals, Conditional, conditional, first_unmet},
     item::{Item, from_item, hex, item_of, milliseconds, text},
     key,
     last_use::SecretTag,
+    properties::ChangeableRecord,
 };
 use crate::{
     core::{
@@ -98,7 +100,7 @@ pub trait Record: Serialize + DeserializeOwned {
 }
 
 /// A record with one secret.
-pub trait HasSecret: Record {
+pub trait HasSecret: ChangeableRecord {
     /// Returns the stored part of its secret.
     fn secret(&self) -> &StoredSecret;
 }
@@ -321,7 +323,8 @@ impl Store {
         }
     }
 
-    /// Replaces the secret of `record`, if it is still the one that was read.
+    /// Replaces the secret of `record`, if it is still the one that was read, and can be used from
+    /// the same networks.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -338,11 +341,12 @@ impl Store {
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&record.meta().id))
-            .condition_expression("digest = :seen")
             .expression_attribute_values(":new", hex(&new.digest))
             .expression_attribute_values(":last_four", text(&new.last_four))
             .expression_attribute_values(":seen", hex(&record.secret().digest))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let networks = record.properties().allowed_networks.as_ref();
+        let request = while_allowed_from(networks, "digest = :seen", request)?;
         let request = match old {
             OldSecret::Ends => request.update_expression(format!(
                 "{REPLACE} REMOVE previous_digest, previous_expires_at_ms"

@@ -1,6 +1,6 @@
 //! Runners, and the one write that authenticates a runner and records its heartbeat.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{
     SignedDuration, Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -9,15 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     HasSecret, Record, RecordMeta, Store, StoredSecret,
+    change::while_allowed_from,
     conditional::{Conditional, conditional},
     item::{attribute, from_item, hex, milliseconds, seconds, text},
     key,
     last_use::{SecretTag, SecretUse},
+    properties::{Changeable, ChangeableRecord, CredentialState, Properties},
 };
 use crate::{
-    core::{error::Fault, id::Runner, subject::Subject},
+    core::{allowed_networks::AllowedNetworks, error::Fault, id::Runner, subject::Subject},
     credential::RunnerToken,
 };
+
+/// What must hold for every heartbeat.
+const HEARTBEAT_CONDITION: &str = "digest = :digest AND attribute_not_exists(#disabled) \
+     AND (attribute_not_exists(expires_at) OR expires_at > :now_s)";
 
 /// How often a runner should send a heartbeat.
 pub const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);
@@ -34,6 +40,9 @@ pub struct RunnerRecord {
     pub name: String,
     /// The labels that select it.
     pub labels: Vec<String>,
+    /// The properties that can be changed.
+    #[serde(flatten)]
+    pub properties: Properties,
     /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
@@ -99,6 +108,21 @@ impl Record for RunnerRecord {
     }
 }
 
+impl ChangeableRecord for RunnerRecord {
+    fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    fn changeable(&mut self) -> Changeable<'_> {
+        Changeable {
+            name: &mut self.name,
+            scopes: None,
+            expires_at: &mut self.expires_at,
+            properties: &mut self.properties,
+        }
+    }
+}
+
 impl HasSecret for RunnerRecord {
     fn secret(&self) -> &StoredSecret {
         &self.secret
@@ -126,15 +150,21 @@ pub enum Heartbeat {
         /// The user on whose behalf the runner was created.
         on_behalf_of: Option<Subject>,
     },
+    /// The runner is disabled.
+    Disabled,
+    /// The runner can be used from these networks, for which the heartbeat was not meant: from all,
+    /// if there are none.
+    OtherNetworks(Option<AllowedNetworks>),
     /// No runner has this token.
     Refused,
 }
 
 impl Store {
-    /// Records a heartbeat if the token is the runner's: one write, no read.
+    /// Records a heartbeat if the token is the runner's, it is not disabled, and it can be used from
+    /// `networks`, or from everywhere if there are none: one write, no read.
     ///
     /// The engine compares digests of a secret with 190 bits, and the duration of that comparison
-    /// reveals nothing useful.
+    /// reveals nothing useful. It cannot compare an address with networks: the caller does.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -142,10 +172,11 @@ impl Store {
         &self,
         token: &RunnerToken,
         heartbeat: &ReceivedHeartbeat<'_>,
+        networks: Option<&AllowedNetworks>,
     ) -> Result<Heartbeat, Fault> {
         let ReceivedHeartbeat { status, version, from, at: now } = *heartbeat;
         let from = from.map_or(AttributeValue::Null(true), |from| text(&from));
-        let outcome = self
+        let request = self
             .client
             .update_item()
             .table_name(&self.tables.keys)
@@ -153,10 +184,8 @@ impl Store {
             .update_expression(
                 "SET #status = :status, version = :version, last_seen_at_ms = :now, last_seen_from = :from, last_seen_with = :with",
             )
-            .condition_expression(
-                "digest = :digest AND (attribute_not_exists(expires_at) OR expires_at > :now_s)",
-            )
             .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#disabled", "disabled")
             .expression_attribute_values(":status", AttributeValue::S(status.to_owned()))
             .expression_attribute_values(":version", AttributeValue::S(version.to_owned()))
             .expression_attribute_values(":from", from)
@@ -165,14 +194,38 @@ impl Store {
             .expression_attribute_values(":now_s", seconds(now))
             .expression_attribute_values(":digest", hex(&token.digest))
             .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match conditional(outcome, "record a heartbeat")? {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = while_allowed_from(networks, HEARTBEAT_CONDITION, request)?;
+        match conditional(request.send().await, "record a heartbeat")? {
             Conditional::Met(answer) => {
                 let runner: RunnerRecord = from_item(answer.attributes.unwrap_or_default())?;
                 Ok(Heartbeat::Recorded { on_behalf_of: runner.on_behalf_of })
             }
-            Conditional::NotMet(_) => Ok(Heartbeat::Refused),
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(from_item::<RunnerRecord>).transpose()?;
+                Ok(stored.map_or(Heartbeat::Refused, |runner| runner.refuse(token, networks, now)))
+            }
+        }
+    }
+}
+
+impl RunnerRecord {
+    /// Returns why a heartbeat with `token` was not recorded.
+    fn refuse(
+        self,
+        token: &RunnerToken,
+        networks: Option<&AllowedNetworks>,
+        now: Timestamp,
+    ) -> Heartbeat {
+        let is_its_token = self.secret.digest.matches(&token.digest) && !self.is_expired(now);
+        let Properties { state, allowed_networks, .. } = self.properties;
+        match state {
+            _ if !is_its_token => Heartbeat::Refused,
+            CredentialState::Disabled => Heartbeat::Disabled,
+            CredentialState::Enabled if allowed_networks.as_ref() != networks => {
+                Heartbeat::OtherNetworks(allowed_networks)
+            }
+            CredentialState::Enabled => Heartbeat::Refused,
         }
     }
 }

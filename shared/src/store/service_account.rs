@@ -10,10 +10,12 @@ use type_safe_id::StaticType;
 
 use super::{
     HasSecret, Record, RecordMeta, SecretReplacement, Store, StoredSecret,
+    change::while_allowed_from,
     conditional::{Conditional, conditional},
     item::{attribute, from_item, hex, number, text},
     key,
     last_use::SecretTag,
+    properties::{Properties, changeable},
 };
 use crate::{
     core::{
@@ -157,6 +159,9 @@ pub struct ServiceAccountRecord<K: AccountKind> {
     pub name: String,
     /// The scopes.
     pub scopes: Scopes,
+    /// The properties that can be changed.
+    #[serde(flatten)]
+    pub properties: Properties,
     /// The stored part of what it authenticates with.
     #[serde(flatten)]
     pub credential: K::Credential,
@@ -193,6 +198,8 @@ impl<K: AccountKind> Record for ServiceAccountRecord<K> {
     }
 }
 
+changeable!(ServiceAccountRecord<K>, K: AccountKind);
+
 impl HasSecret for ServiceRecord {
     fn secret(&self) -> &StoredSecret {
         &self.credential
@@ -209,7 +216,8 @@ pub enum OldTokens {
 }
 
 impl Store {
-    /// Replaces what an agent authenticates with, if it is still what was read.
+    /// Replaces what an agent authenticates with, if it is still what was read, and can be used from
+    /// the same networks.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -225,14 +233,13 @@ impl Store {
             .table_name(&self.tables.keys)
             .key(key::PK, text(&agent.meta.id))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match &agent.credential {
-            AgentCredential::Secret(seen) => request
-                .condition_expression("digest = :seen")
-                .expression_attribute_values(":seen", hex(&seen.digest)),
-            AgentCredential::Keys(seen) => request
-                .condition_expression("client_keys = :seen")
-                .expression_attribute_values(":seen", attribute(seen)?),
+        let (seen, value) = match &agent.credential {
+            AgentCredential::Secret(seen) => ("digest = :seen", hex(&seen.digest)),
+            AgentCredential::Keys(seen) => ("client_keys = :seen", attribute(seen)?),
         };
+        let networks = agent.properties.allowed_networks.as_ref();
+        let request = request.expression_attribute_values(":seen", value);
+        let request = while_allowed_from(networks, seen, request)?;
         let (replace, request) = match new {
             AgentCredential::Secret(new) => (
                 "SET digest = :new, last_four = :last_four REMOVE client_keys",

@@ -38,6 +38,8 @@ pub struct Rejection {
     proof: Option<ProofPlace>,
     /// Whether it is about the subject token of an exchange.
     is_of_subject_token: bool,
+    /// The cause whose answer the caller gets, if it must not tell the two apart.
+    answered_as: Option<Refusal>,
 }
 
 /// Where a proof of possession (RFC 9449) was expected, which decides how an error is answered.
@@ -53,6 +55,18 @@ impl Error {
     /// Returns a refusal whose description is `detail`.
     pub fn with_detail(refusal: Refusal, detail: String) -> Self {
         Self::Rejected(Rejection { detail: Some(detail), ..refusal.into() })
+    }
+
+    /// Gives the caller the answer to another cause, from which it must not tell this one apart. A
+    /// fault stays as it is.
+    #[must_use]
+    pub fn answered_as(self, other: Refusal) -> Self {
+        match self {
+            Self::Rejected(rejection) => {
+                Self::Rejected(Rejection { answered_as: Some(other), ..rejection })
+            }
+            Self::Failed(fault) => Self::Failed(fault),
+        }
     }
 
     /// Adds a sentence to the description of a refusal. A fault stays as it is.
@@ -179,11 +193,16 @@ impl Error {
 impl Rejection {
     /// Reports whether it is that of a credential with which requests are authenticated.
     fn is_of_credential(&self) -> bool {
-        matches!(self.refusal.public().challenge, Challenge::Bearer | Challenge::BearerError)
+        matches!(self.answer().challenge, Challenge::Bearer | Challenge::BearerError)
+    }
+
+    /// Returns the row of the table that answers it.
+    fn answer(&self) -> PublicError {
+        self.answered_as.unwrap_or(self.refusal).public()
     }
 
     fn public(&self) -> PublicError {
-        let public = self.refusal.public();
+        let public = self.answer();
         if self.is_of_subject_token && self.is_of_credential() {
             return INVALID_SUBJECT_TOKEN;
         }
@@ -220,6 +239,7 @@ impl From<Refusal> for Rejection {
             required_scopes: None,
             proof: None,
             is_of_subject_token: false,
+            answered_as: None,
         }
     }
 }

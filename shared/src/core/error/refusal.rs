@@ -73,6 +73,13 @@ refusals! {
     ActorsTooMany => invalid_request(
         "Three agents act in the subject_token already, which is the most: send a token in which fewer do.",
     ),
+    /// The credential can be used only from some networks, and the caller's address is in none of
+    /// them, or is not known.
+    AddressNotAllowed => INVALID_TOKEN,
+    /// The credential can be used only from some networks, and the API caches responses of the
+    /// authorizer without the caller's address: add `$context.identity.sourceIp` to
+    /// `identity_sources` of `[authorizer]`, and to the API.
+    AddressNotIdentitySource => INVALID_TOKEN,
     /// The client secret is malformed, or is the secret of another agent.
     AgentSecretMalformed => INVALID_CLIENT,
     /// The client secret is wrong.
@@ -222,6 +229,8 @@ refusals! {
     CreationByActor => insufficient_scope(
         "An agent that acts for a user cannot create or renew credentials, because they would still be valid after the user has ended the consent: the user creates them, or the agent with a token of its own.",
     ),
+    /// The credential is disabled.
+    CredentialDisabled => INVALID_TOKEN,
     /// No provider of this deployment recognizes the format of the credential.
     CredentialFormatUnknown => INVALID_TOKEN,
     /// The format or the checksum of the credential is invalid.
@@ -357,11 +366,19 @@ refusals! {
     ExpiryEscalation => insufficient_scope(
         "A credential cannot outlive its creator: send an earlier expires_at, or none.",
     ),
+    /// A change would let a credential live longer.
+    ExpiryExtended => invalid_request(
+        "expires_at can only be changed to an earlier time: create a new credential to use one for longer.",
+    ),
     /// The requested expiry is in the past.
     ExpiryInThePast => invalid_request("expires_at is in the past: send a future time."),
     /// The caller's credential expires, and users do not.
     ExpiryNotInherited => insufficient_scope(
         "A credential that expires cannot enroll, invite or enable users, because users do not expire: use a session, or a credential without expires_at.",
+    ),
+    /// The external id is empty or too long, or contains spaces or characters that are not ASCII.
+    ExternalIdMalformed => invalid_request(
+        "external_id is not valid: use 1 to 128 visible ASCII characters without spaces.",
     ),
     /// Too many attempts failed, for the account or from the address.
     FailuresTooMany => PublicError::new(
@@ -477,6 +494,10 @@ refusals! {
         "unsupported_media_type",
         "The Content-Type is not supported: send JSON as application/json. Only OAuth routes and pages accept application/x-www-form-urlencoded.",
     ),
+    /// The metadata of a credential are not valid, or too large.
+    MetadataMalformed => invalid_request(
+        "metadata is not valid: send an object of at most 20 members, each with a name of 1 to 40 characters from A-Z, a-z, 0-9, _, - and ., and a string, a number, true or false.",
+    ),
     /// The path exists, with other methods.
     MethodUnknown => PublicError::new(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -486,6 +507,20 @@ refusals! {
     /// The name is empty, too long, or contains control characters.
     NameMalformed => invalid_request(
         "The name is not valid: use 1 to 100 characters, none of them invisible.",
+    ),
+    /// The caller's credential can be used only from some networks, and the other one could be used
+    /// from more.
+    NetworkEscalation => insufficient_scope(
+        "A credential that is limited to networks cannot create, renew or enable one that can be used from others: send allowed_networks within its own.",
+    ),
+    /// The networks of a credential are not valid, or too many.
+    NetworksMalformed => invalid_request(
+        "allowed_networks is not valid: send a list of 1 to 32 networks such as 192.0.2.0/24 or 2001:db8::/32, or null for every network.",
+    ),
+    /// The caller's credential can be used only from some networks, and users are not limited to
+    /// networks.
+    NetworksNotInherited => insufficient_scope(
+        "A credential that is limited to networks cannot enroll, invite or enable users, because users are not limited to networks: use a session, or a credential without allowed_networks.",
     ),
     /// The nonce was already used.
     NonceReplayed => unauthorized(
@@ -532,9 +567,9 @@ refusals! {
     ),
     /// No `[[plan]]` has this name.
     PlanUnknown => invalid_request("The plan is unknown: use the name of a [[plan]] of postern.toml."),
-    /// The record can do more than the caller, who is therefore not allowed to delete it.
+    /// The record can do more than the caller, who is therefore not allowed to change or delete it.
     RecordBeyondCaller => insufficient_scope(
-        "The record has scopes or resources that the caller lacks, so the caller cannot delete it.",
+        "The record has scopes or resources that the caller lacks, so the caller can neither change nor delete it.",
     ),
     /// The record changed between reading and writing it.
     RecordChanged => PublicError::new(
@@ -622,6 +657,10 @@ refusals! {
     ScopeMalformed => invalid_scope(concat!("The scope ", scope_rule!())),
     /// A requested scope was not granted to the caller.
     ScopeNotGranted => invalid_scope(concat!("A requested scope ", scope_not_granted!())),
+    /// A change would give a credential more scopes.
+    ScopeWidened => invalid_scope(
+        "The scopes of a credential can only be narrowed: create a new credential with more scopes.",
+    ),
     /// No scope was requested.
     ScopesEmpty => invalid_scope("At least one scope is required."),
     /// Too many scopes were requested.
