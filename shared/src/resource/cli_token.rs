@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     change::{self, Change, CredentialChange},
-    last_use::{LastUse, UsesOfRecords, views},
+    last_use::{LastUse, views},
     owned::{self, NewCredential, OwningOrganization},
     properties::{self, NewProperties, ShownProperties},
 };
@@ -219,7 +219,8 @@ pub async fn change(
         user.check_networks(changed.properties.allowed_networks.as_ref())?;
     }
     change::store(context, &record, &changed).await?;
-    let uses = UsesOfRecords::read(context, std::slice::from_ref(&changed)).await?.take(&changed);
+    let uses = context.store.uses_of(std::slice::from_ref(&changed)).await?;
+    let uses = uses.into_values().next().unwrap_or_default();
     Ok(CliTokenView::view(context, changed, &uses))
 }
 
