@@ -65,6 +65,10 @@ impl<'a> Api<'a> {
         self.json(self.send(Method::PUT, self.url(path)?, Some(body)).await?).await
     }
 
+    pub(crate) async fn patch(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.json(self.send(Method::PATCH, self.url(path)?, Some(body)).await?).await
+    }
+
     /// Posts what has a response without a body.
     pub(crate) async fn change(&self, path: &[&str], body: &Value) -> Result<(), Failure> {
         self.send(Method::POST, self.url(path)?, Some(body)).await.map(drop)

@@ -3,9 +3,13 @@
 use std::{fs, path::PathBuf};
 
 use clap::{Args, Subcommand};
+use postern_client::Context;
 use serde_json::{Value, json};
 
-use super::{DeletionArgs, Kind, ListArgs, RecordArgs, details, scopes};
+use super::{
+    DeletionArgs, Kind, ListArgs, RecordArgs, details, scopes,
+    update::{PropertyArgs, ScopedUpdateArgs},
+};
 use crate::{api::Api, credentials::Caller, failure::Failure};
 
 const KIND: Kind = Kind {
@@ -34,6 +38,8 @@ pub(crate) enum AgentsCommand {
         scope: String,
         #[command(flatten)]
         keys: PublicKeyArgs,
+        #[command(flatten)]
+        properties: PropertyArgs,
         /// Print the server's JSON.
         #[arg(long)]
         json: bool,
@@ -52,6 +58,8 @@ pub(crate) enum AgentsCommand {
         #[arg(long, conflicts_with_all = ["jwks", "jwks_uri"])]
         keep_tokens: bool,
     },
+    /// Change an agent without a new secret.
+    Update(ScopedUpdateArgs),
     /// Delete an agent.
     Delete(DeletionArgs),
 }
@@ -68,10 +76,11 @@ pub(crate) struct PublicKeyArgs {
 }
 
 impl AgentsCommand {
-    pub(crate) async fn run(self, caller: &Caller) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context, caller: &Caller) -> Result<(), Failure> {
         match self {
-            Self::Create { name, scope, keys, json } => {
+            Self::Create { name, scope, keys, properties, json } => {
                 let mut body = json!({"name": name, "scopes": scopes(&scope)});
+                properties.add_to(&mut body);
                 match keys.member()? {
                     Some((member, value)) => {
                         body[member] = value;
@@ -94,6 +103,7 @@ impl AgentsCommand {
                     }
                 }
             }
+            Self::Update(arguments) => KIND.update_scoped(context, caller, arguments).await,
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }
     }

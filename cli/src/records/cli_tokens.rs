@@ -1,8 +1,9 @@
 //! `postern cli-tokens`. A tool cannot create them, because they would outlive its own tokens.
 
 use clap::Subcommand;
+use postern_client::Context;
 
-use super::{DeletionArgs, Kind, ListArgs};
+use super::{DeletionArgs, Kind, ListArgs, update::ScopedUpdateArgs};
 use crate::{credentials::Caller, failure::Failure};
 
 const KIND: Kind = Kind {
@@ -22,14 +23,17 @@ const KIND: Kind = Kind {
 pub(crate) enum CliTokensCommand {
     /// List your tokens.
     List(ListArgs),
+    /// Change a token without a new secret.
+    Update(ScopedUpdateArgs),
     /// Delete a token.
     Delete(DeletionArgs),
 }
 
 impl CliTokensCommand {
-    pub(crate) async fn run(self, caller: &Caller) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context, caller: &Caller) -> Result<(), Failure> {
         match self {
             Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::Update(arguments) => KIND.update_scoped(context, caller, arguments).await,
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }
     }

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use postern_client::Context;
 use serde_json::{Value, json};
 
-use super::{DeletionArgs, Kind, ListArgs, RecordArgs, key_import, scopes};
+use super::{
+    DeletionArgs, Kind, ListArgs, RecordArgs,
+    expiry::{Expiry, parse_duration, parse_expiry},
+    key_import, scopes,
+    update::{PropertyArgs, ScopedUpdateArgs},
+};
 use crate::{credentials::Caller, failure::Failure};
 
 const KIND: Kind = Kind {
@@ -44,6 +49,8 @@ pub(crate) enum KeysCommand {
         /// Refuse requests that are not signed with it.
         #[arg(long)]
         require_signature: bool,
+        #[command(flatten)]
+        properties: PropertyArgs,
         /// Print the server's JSON.
         #[arg(long)]
         json: bool,
@@ -52,6 +59,8 @@ pub(crate) enum KeysCommand {
     List(ListArgs),
     /// Show a key, without its secret.
     Show(RecordArgs),
+    /// Change a key without a new secret.
+    Update(ScopedUpdateArgs),
     /// Replace the secret of a key.
     Rotate {
         #[command(flatten)]
@@ -76,17 +85,10 @@ pub(crate) enum KeysCommand {
     },
 }
 
-/// When a key expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expiry {
-    After(SignedDuration),
-    At(Timestamp),
-}
-
 impl KeysCommand {
     pub(crate) async fn run(self, context: &Context, caller: &Caller) -> Result<(), Failure> {
         match self {
-            Self::Create { name, scope, expires, only, require_signature, json } => {
+            Self::Create { name, scope, expires, only, require_signature, properties, json } => {
                 let mut body = json!({"name": name, "scopes": scopes(&scope)});
                 if let Some(expires) = expires {
                     body["expires_at"] = expires.time(context)?.to_string().into();
@@ -97,10 +99,12 @@ impl KeysCommand {
                 if require_signature {
                     body["require_signature"] = true.into();
                 }
+                properties.add_to(&mut body);
                 KIND.create(caller, &body, json, HINT).await
             }
             Self::List(arguments) => KIND.list(caller, &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
+            Self::Update(arguments) => KIND.update_scoped(context, caller, arguments).await,
             Self::Rotate { record: RecordArgs { id, json }, overlap } => {
                 let overlap_s = overlap.map_or(0, |overlap| overlap.as_secs());
                 let body = json!({"overlap_s": overlap_s});
@@ -114,43 +118,12 @@ impl KeysCommand {
     }
 }
 
-impl Expiry {
-    fn time(self, context: &Context) -> Result<Timestamp, Failure> {
-        let time = match self {
-            Self::At(time) => Ok(time),
-            Self::After(duration) => {
-                Timestamp::try_from(context.now()).and_then(|now| now.checked_add(duration))
-            }
-        };
-        let time = time.and_then(|time| time.round(jiff::Unit::Second));
-        time.map_err(|_| Failure::usage("The time of --expires is too far away."))
-    }
-}
-
 fn resources(only: Vec<(String, String)>) -> Value {
     let mut resources = BTreeMap::<String, Vec<String>>::new();
     for (kind, name) in only {
         resources.entry(kind).or_default().push(name);
     }
     json!(resources)
-}
-
-fn parse_expiry(text: &str) -> Result<Expiry, String> {
-    let time = text.parse().map(Expiry::At).ok();
-    let duration = || parse_duration(text).ok().filter(|duration| !duration.is_zero());
-    time.or_else(|| duration().map(Expiry::After)).ok_or_else(|| {
-        "expected a time such as 2099-01-31T12:00:00Z, or a duration such as 90d or 12h".to_owned()
-    })
-}
-
-/// Parses a duration of days, hours, minutes and seconds. A day has 24 hours.
-fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
-    let days = days.map(|days| SignedDuration::from_hours(i64::from(days) * 24));
-    let duration = days.or_else(|| text.parse().ok());
-    duration
-        .filter(|duration| !duration.is_negative())
-        .ok_or_else(|| "expected a duration such as 7d, 12h or 30m".to_owned())
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
@@ -162,18 +135,6 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_expiry_is_a_time_or_a_duration() {
-        let day = SignedDuration::from_hours(24);
-        assert_eq!(parse_expiry("90d"), Ok(Expiry::After(day * 90)));
-        assert_eq!(parse_expiry("12h"), Ok(Expiry::After(day / 2)));
-        let time = "2099-01-31T12:00:00Z";
-        assert_eq!(parse_expiry(time), Ok(Expiry::At(time.parse().unwrap())));
-        for wrong in ["", "soon", "-1h", "0d", "-5d", "2099-01-31", "90"] {
-            assert!(parse_expiry(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_resource_has_a_kind_and_a_name() {

@@ -2,11 +2,13 @@
 
 mod agents;
 mod cli_tokens;
+mod expiry;
 mod key_import;
 mod keys;
 mod organizations;
 mod runners;
 mod services;
+mod update;
 mod users;
 
 use std::collections::BTreeMap;
@@ -27,28 +29,28 @@ use crate::{
 /// The commands for records.
 #[derive(Subcommand)]
 pub(crate) enum RecordsCommand {
-    /// API keys: create, list, show, rotate, delete, import.
+    /// API keys: create, list, show, update, rotate, delete, import.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
         #[command(flatten)]
         credential: CredentialArgs,
     },
-    /// Agents: create, list, show, rotate, delete.
+    /// Agents: create, list, show, update, rotate, delete.
     Agents {
         #[command(subcommand)]
         command: AgentsCommand,
         #[command(flatten)]
         credential: CredentialArgs,
     },
-    /// Services: create, list, delete.
+    /// Services: create, list, update, delete.
     Services {
         #[command(subcommand)]
         command: ServicesCommand,
         #[command(flatten)]
         credential: CredentialArgs,
     },
-    /// Runners: create, list, show, rotate, delete.
+    /// Runners: create, list, show, update, rotate, delete.
     Runners {
         #[command(subcommand)]
         command: RunnersCommand,
@@ -69,7 +71,7 @@ pub(crate) enum RecordsCommand {
         #[command(flatten)]
         credential: CredentialArgs,
     },
-    /// Your CLI tokens: list, delete. They are created in the portal.
+    /// Your CLI tokens: list, update, delete. They are created in the portal.
     CliTokens {
         #[command(subcommand)]
         command: CliTokensCommand,
@@ -123,20 +125,27 @@ pub(crate) struct DeletionArgs {
 
 impl RecordsCommand {
     pub(crate) async fn run(self, invocation: &Invocation) -> Result<(), Failure> {
+        let context = &invocation.context;
         let caller = async |credential| Caller::find(invocation, &credential).await;
         match self {
             Self::Keys { command, credential } => {
-                command.run(&invocation.context, &caller(credential).await?).await
+                command.run(context, &caller(credential).await?).await
             }
-            Self::Agents { command, credential } => command.run(&caller(credential).await?).await,
-            Self::Services { command, credential } => command.run(&caller(credential).await?).await,
-            Self::Runners { command, credential } => command.run(&caller(credential).await?).await,
+            Self::Agents { command, credential } => {
+                command.run(context, &caller(credential).await?).await
+            }
+            Self::Services { command, credential } => {
+                command.run(context, &caller(credential).await?).await
+            }
+            Self::Runners { command, credential } => {
+                command.run(context, &caller(credential).await?).await
+            }
             Self::Users { command, credential } => command.run(&caller(credential).await?).await,
             Self::Organizations { command, credential } => {
                 command.run(&caller(credential).await?).await
             }
             Self::CliTokens { command, credential } => {
-                command.run(&caller(credential).await?).await
+                command.run(context, &caller(credential).await?).await
             }
         }
     }

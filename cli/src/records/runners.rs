@@ -1,9 +1,13 @@
 //! `postern runners`.
 
 use clap::Subcommand;
+use postern_client::Context;
 use serde_json::json;
 
-use super::{DeletionArgs, Kind, ListArgs, RecordArgs};
+use super::{
+    DeletionArgs, Kind, ListArgs, RecordArgs,
+    update::{PropertyArgs, UpdateArgs},
+};
 use crate::{credentials::Caller, failure::Failure};
 
 const KIND: Kind = Kind {
@@ -31,6 +35,8 @@ pub(crate) enum RunnersCommand {
         /// A label that selects it. Can be repeated.
         #[arg(long = "label", value_name = "LABEL")]
         labels: Vec<String>,
+        #[command(flatten)]
+        properties: PropertyArgs,
         /// Print the server's JSON.
         #[arg(long)]
         json: bool,
@@ -41,15 +47,18 @@ pub(crate) enum RunnersCommand {
     Show(RecordArgs),
     /// Replace the token of a runner.
     Rotate(RecordArgs),
+    /// Change a runner without a new secret.
+    Update(UpdateArgs),
     /// Delete a runner.
     Delete(DeletionArgs),
 }
 
 impl RunnersCommand {
-    pub(crate) async fn run(self, caller: &Caller) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context, caller: &Caller) -> Result<(), Failure> {
         match self {
-            Self::Create { name, labels, json } => {
-                let body = json!({"name": name, "labels": labels});
+            Self::Create { name, labels, properties, json } => {
+                let mut body = json!({"name": name, "labels": labels});
+                properties.add_to(&mut body);
                 KIND.create(caller, &body, json, HINT).await
             }
             Self::List(arguments) => KIND.list(caller, &arguments).await,
@@ -57,6 +66,7 @@ impl RunnersCommand {
             Self::Rotate(RecordArgs { id, json }) => {
                 KIND.new_secret(caller, (&id, "token"), &json!({}), json, HINT).await
             }
+            Self::Update(arguments) => KIND.update(context, caller, arguments, None).await,
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }
     }

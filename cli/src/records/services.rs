@@ -1,9 +1,13 @@
 //! `postern services`.
 
 use clap::Subcommand;
+use postern_client::Context;
 use serde_json::json;
 
-use super::{DeletionArgs, Kind, ListArgs, scopes};
+use super::{
+    DeletionArgs, Kind, ListArgs, scopes,
+    update::{PropertyArgs, ScopedUpdateArgs},
+};
 use crate::{credentials::Caller, failure::Failure};
 
 const KIND: Kind = Kind {
@@ -23,24 +27,30 @@ pub(crate) enum ServicesCommand {
         /// The scopes, separated by spaces.
         #[arg(long)]
         scope: String,
+        #[command(flatten)]
+        properties: PropertyArgs,
         /// Print the server's JSON.
         #[arg(long)]
         json: bool,
     },
     /// List the services of the organization.
     List(ListArgs),
+    /// Change a service without a new secret.
+    Update(ScopedUpdateArgs),
     /// Delete a service.
     Delete(DeletionArgs),
 }
 
 impl ServicesCommand {
-    pub(crate) async fn run(self, caller: &Caller) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context, caller: &Caller) -> Result<(), Failure> {
         match self {
-            Self::Create { name, scope, json } => {
-                let body = json!({"name": name, "scopes": scopes(&scope)});
+            Self::Create { name, scope, properties, json } => {
+                let mut body = json!({"name": name, "scopes": scopes(&scope)});
+                properties.add_to(&mut body);
                 KIND.create(caller, &body, json, HINT).await
             }
             Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::Update(arguments) => KIND.update_scoped(context, caller, arguments).await,
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }
     }
