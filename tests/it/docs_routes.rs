@@ -153,7 +153,7 @@ impl Caller<'_> {
         answer
     }
 
-    /// Creates, lists, shows, renews and deletes a record.
+    /// Creates, lists, shows, changes, renews and deletes a record.
     async fn manage(&mut self, path: &str, renewal: Option<(&str, Value)>, body: Value) -> Answer {
         let key = self.world.api_key.clone();
         let own = ("X-API-Key", key.as_str());
@@ -162,6 +162,9 @@ impl Caller<'_> {
         self.call(&format!("GET {path}"), "", own, Value::Null).await;
         if path != "/v1/services" {
             self.call(&format!("GET {path}/{{id}}"), &id, own, Value::Null).await;
+        }
+        if path != "/v1/users" {
+            self.call(&format!("PATCH {path}/{{id}}"), &id, own, json!({})).await;
         }
         if let Some((name, body)) = renewal {
             self.call(&format!("POST {path}/{{id}}/{name}"), &id, own, body).await;
@@ -222,6 +225,7 @@ async fn call_users(caller: &mut Caller<'_>) {
     let token = json!({"name": "a", "scopes": ["read"], "all_repositories": true});
     let token = caller.call("POST /v1/auth/cli-tokens", "", user, token).await.member("id");
     caller.call("GET /v1/auth/cli-tokens", "", user, Value::Null).await;
+    caller.call("PATCH /v1/auth/cli-tokens/{id}", &token, user, json!({})).await;
     caller.call("DELETE /v1/auth/cli-tokens/{id}", &token, user, Value::Null).await;
     let change = json!({"current_password": password, "password": "another horse battery"});
     caller.call("POST /v1/auth/password", "", user, change).await;
