@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use jiff::Timestamp;
+use local::{engine::Engine, template::Template};
 use postern::core::principal::Role;
 use serde_json::{Value, json};
 use tests::{Answer, StoreFault, World};
+use tokio::net::TcpListener;
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -675,5 +677,54 @@ async fn an_answer_that_cannot_be_read_in_full_is_not_a_shorter_one() {
         let answer = lists.ask(Kind::Keys, "name=x").await;
         answer.expect_error(503, "temporarily_unavailable");
         lists.world.wire.clear_faults();
+    }
+}
+
+#[tokio::test]
+async fn a_local_store_of_an_earlier_version_gets_the_missing_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let start = async |template: &Template| {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Engine::start(Some(&path), listener, template).unwrap()
+    };
+    let is_earlier = |definition: &Value, name: &str| {
+        ["pk", "listing", "by_organization", "by_person"].iter().any(|it| definition[name] == *it)
+    };
+    let mut earlier = Template::load().unwrap();
+    for table in &mut earlier.tables {
+        let properties = &mut table.resource["Properties"];
+        for (list, name) in
+            [("GlobalSecondaryIndexes", "IndexName"), ("AttributeDefinitions", "AttributeName")]
+        {
+            let list = properties[list].as_array_mut().into_iter();
+            list.for_each(|list| list.retain(|definition| is_earlier(definition, name)));
+        }
+        if table.logical_id == "Uses" {
+            let pk = json!([{"AttributeName": "pk", "AttributeType": "S"}]);
+            let properties = table.resource["Properties"].as_object_mut().unwrap();
+            properties.remove("GlobalSecondaryIndexes");
+            properties.insert("AttributeDefinitions".into(), pk);
+        }
+    }
+    let text = |text: &str| AttributeValue::S(text.into());
+    let old = start(&earlier).await;
+    let put = Client::new(&old.sdk(None)).put_item().table_name("Keys");
+    let put = put.item("pk", text("key_1")).item("listing", text("org_1#key"));
+    put.item("expires_at", AttributeValue::N("7".into())).send().await.unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let new = start(&Template::load().unwrap()).await;
+        for (table, index, found) in [
+            ("Keys", "by_expiry", 1),
+            ("Keys", "by_external_id", 0),
+            ("Keys", "by_name", 0),
+            ("Uses", "by_use", 0),
+        ] {
+            let query = Client::new(&new.sdk(None)).query().table_name(table).index_name(index);
+            let query = query.key_condition_expression("listing = :listing");
+            let query = query.expression_attribute_values(":listing", text("org_1#key"));
+            assert_eq!(query.send().await.unwrap().count(), found, "{index}");
+        }
     }
 }
