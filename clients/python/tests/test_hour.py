@@ -22,6 +22,8 @@ from test_session import WHOAMI
 FULL = bool(os.environ.get("POSTERN_FULL"))
 SECONDS, PER_SECOND = (3600, 50) if FULL else (120, 1)
 LIFE_S = 30
+#: The local program answers so if the machine is so busy that reading a record takes 3 seconds. Programs try again.
+BUSY = 503
 #: A token is renewed after four fifths of its life.
 RENEWED_AFTER_S = 24
 LIBRARY = next(iter(Path("/usr/lib").glob("**/libfaketimeMT.so.1")), None)
@@ -85,6 +87,7 @@ def test_a_process_of_an_hour_never_sees_a_401(world: World) -> None:
         first = session.access_token()
         for _ in range(SECONDS):
             responses = [session.get(world.api) for _ in range(PER_SECOND)]
+            responses = [session.get(world.api) if one.status_code == BUSY else one for one in responses]
             world.check(session.access_token(), responses)
             world.advance()
     world.end(first)
@@ -96,6 +99,7 @@ def test_tasks_of_an_hour_never_see_a_401(world: World) -> None:
             first = await session.access_token()
             for _ in range(SECONDS):
                 responses = await asyncio.gather(*(session.get(world.api) for _ in range(PER_SECOND)))
+                responses = [await session.get(world.api) if one.status_code == BUSY else one for one in responses]
                 world.check(await session.access_token(), responses)
                 world.advance()
             return first
