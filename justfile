@@ -18,6 +18,15 @@ test *arguments:
 sessions:
     POSTERN_TEST_RENEWALS=200 cargo test -p postern-client --test client -- processes::
 
+# Share one session among processes in Python, JavaScript and Rust that are killed: two minutes
+sessions-of-languages:
+    cargo build -p local
+    cargo build -p postern-client --example worker
+    cd clients/typescript && npm ci --ignore-scripts && npm run --silent build
+    built="${CARGO_TARGET_DIR:-$PWD/target}/debug"; \
+        POSTERN_FULL=1 POSTERN_PROGRAM="$built/postern-local" POSTERN_CLIENT_RUST="$built/examples/worker" \
+        POSTERN_CLIENT_JS="$PWD/clients/typescript/dist/index.js" clients/python/check tests/test_session.py -k processes
+
 # Let a process call an API for an hour, 50 times a second, with tokens that live for 30 seconds; the clock is not real
 hour:
     POSTERN_TEST_REQUESTS_PER_SECOND=50 cargo test -p postern-client --test client -- hour::

@@ -50,11 +50,13 @@ def stored(home: Path) -> dict[str, Any]:
 
 
 def worker(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `shared_session.py` with this package, and with JavaScript's if it is built."""
+    """Runs `shared_session.py` with this package, and with those for JavaScript and Rust if they are built."""
     command = [sys.executable, str(ROOT / "shared_session.py")]
     command += ["--worker", f"python={sys.executable} {Path(__file__).parent / 'worker.py'}"]
     if os.environ.get("POSTERN_CLIENT_JS"):
         command += ["--worker", f"node=node {ROOT / 'worker.mjs'}"]
+    if rust := os.environ.get("POSTERN_CLIENT_RUST"):
+        command += ["--worker", f"rust={rust}"]
     return subprocess.run([*command, *options], env={**os.environ, **environment}, capture_output=True, text=True)
 
 
