@@ -27,8 +27,9 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
 /// The refusal of a missing or invalid credential, or a fault.
 pub async fn decide(app: &App, event: Value) -> Result<Value, Error> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let request_id = text("/requestContext/requestId");
     let span = telemetry::request_span(
-        text("/requestContext/requestId"),
+        request_id,
         text("/requestContext/http/method"),
         telemetry::AUTHORIZER,
     );
@@ -39,7 +40,7 @@ pub async fn decide(app: &App, event: Value) -> Result<Value, Error> {
         }
         outcome
     };
-    telemetry::metered(&app.context.clock, outcome).instrument(span).await
+    telemetry::metered(&app.context.clock, request_id, outcome).instrument(span).await
 }
 
 fn log(error: &Error) {

@@ -10,6 +10,7 @@ pub mod discovery;
 mod docs;
 pub mod download_token;
 pub mod downloads;
+pub mod events;
 pub mod heartbeat;
 pub mod inspect;
 pub mod introspect;
@@ -19,8 +20,10 @@ pub mod login;
 pub mod openapi;
 pub mod organizations;
 pub mod portal;
+pub mod publish_events;
 pub mod refresh;
 mod register;
+pub mod report_expiry;
 pub mod revoke;
 pub mod rotate_signing_key;
 pub mod runners;
@@ -61,7 +64,7 @@ macro_rules! functions {
 }
 
 functions! {
-    http: agents cli_tokens device discovery download_token downloads heartbeat inspect introspect keys login organizations
-        portal refresh revoke runners service_token services signin token users;
-    events: authorizer rotate_signing_key
+    http: agents cli_tokens device discovery download_token downloads events heartbeat inspect introspect keys login
+        organizations portal refresh revoke runners service_token services signin token users;
+    events: authorizer publish_events report_expiry rotate_signing_key
 }

@@ -79,7 +79,7 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
         }
         outcome
     };
-    let outcome = telemetry::metered(&app.context.clock, outcome).instrument(span).await;
+    let outcome = telemetry::metered(&app.context.clock, "", outcome).instrument(span).await;
     outcome.map_err(|error| match &error {
         Error::Rejected(_) => format!("{}: {}", error.public().code, error.description()).into(),
         Error::Failed(fault) => format!("{}: {fault}", fault.public().code).into(),

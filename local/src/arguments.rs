@@ -72,6 +72,8 @@ pub(crate) enum Command {
     Permissions,
     /// Print the OpenAPI document of all routes (docs/openapi.json).
     Openapi,
+    /// Print the JSON Schema of events (docs/events.schema.json).
+    EventSchema,
     /// Print the template's routes as the configuration of `cargo lambda watch`.
     WatchConfig,
     /// Check the configuration.

@@ -20,6 +20,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     Error,
+    event_stream::{self, EventStream},
     http_server::{self, Shutdown},
     store_api,
     template::{Table, Template},
@@ -27,6 +28,8 @@ use crate::{
 
 /// How often expired items are deleted. DynamoDB can take days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often the stored events are read.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// The length of an access key, with at least 128 bits of entropy.
 const ACCESS_KEY_LEN: usize = 32;
 
@@ -123,6 +126,33 @@ impl Engine {
         }));
     }
 
+    /// Starts to write a line for each event that is stored from now on. Nothing publishes them here.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the store has no stream of events.
+    pub fn report_events(&mut self) -> Result<(), Error> {
+        let Some(database) = self.database.clone() else { return Ok(()) };
+        let mut stream = EventStream::open(&database)?;
+        stream.next(&database)?; // those of before
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(REPORT_EVERY).await;
+                match stream.next(&database) {
+                    Ok(batch) => event_stream::log(&batch),
+                    Err(error) => {
+                        tracing::warn!(target: "postern", %error, "events could not be read");
+                    }
+                }
+            }
+        }));
+        Ok(())
+    }
+
+    /// Returns the embedded database; `None` if another program has the store.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
     /// Returns the SDK's configuration for this store, with `http_client` or a plain client.
     pub fn sdk(&self, http_client: Option<SharedHttpClient>) -> SdkConfig {
         let http_client =
@@ -150,6 +180,7 @@ pub fn tables() -> Tables {
         families: "Families".into(),
         nonces: "Nonces".into(),
         uses: "Uses".into(),
+        events: "Events".into(),
     }
 }
 
@@ -160,6 +191,10 @@ fn create(database: &Database, table: &Table) -> Result<(), Error> {
         if let Some(value) = properties.get(name) {
             definition[name] = value.clone();
         }
+    }
+    if let Some(stream) = properties.get("StreamSpecification") {
+        definition["StreamSpecification"] = stream.clone();
+        definition["StreamSpecification"]["StreamEnabled"] = true.into();
     }
     database.create_table(request(definition)?).map_err(engine)?;
     if let Some(ttl) = properties.get("TimeToLiveSpecification") {
@@ -194,10 +229,10 @@ fn add_indexes(database: &Database, table: &Table) -> Result<(), Error> {
     Ok(())
 }
 
-fn request<T: serde::de::DeserializeOwned>(json: Value) -> Result<T, Error> {
+pub(crate) fn request<T: serde::de::DeserializeOwned>(json: Value) -> Result<T, Error> {
     serde_json::from_value(json).map_err(|error| Error::Template(error.to_string()))
 }
 
-fn engine(error: impl std::fmt::Display) -> Error {
+pub(crate) fn engine(error: impl std::fmt::Display) -> Error {
     Error::Engine(error.to_string())
 }

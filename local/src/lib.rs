@@ -5,6 +5,7 @@ pub mod data;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod event_stream;
 pub mod explain;
 pub mod first_organization;
 pub mod gateway;

@@ -55,6 +55,10 @@ async fn main() -> ExitCode {
             show::print_page(&functions::openapi::text());
             Ok(())
         }
+        Command::EventSchema => {
+            show::print_page(&functions::openapi::events::schema_text());
+            Ok(())
+        }
         Command::Permissions => Template::load()
             .and_then(|template| permissions::markdown(&template))
             .map(|page| show::print_page(&page)),

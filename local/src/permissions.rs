@@ -20,11 +20,16 @@ SAM also allows every role to write traces, and log lines to any log group of th
 write false entries there, but cannot read any data of Postern. `e2e/run template` checks that the
 transformed template contains these permissions and the ones below, and no others.
 
-*Records* are the ids that the policy's condition on `dynamodb:LeadingKeys` allows.
+*Records* are the ids that the policy's condition on `dynamodb:LeadingKeys` allows, or the
+attributes to which it limits what is read.
 
 | function | action | resource | records |
 |---|---|---|---|
 ";
+
+/// The bus of the template's parameter, the only resource outside of the stack.
+const EVENT_BUS: &str =
+    "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}";
 
 /// A permission of a function.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +70,12 @@ fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
                 .ok_or_else(|| wrong("a resource outside of the stack"))?;
             let records =
                 statement.pointer("/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys");
+            let attributes = attributes(&statement["Condition"]);
             let records = match (statement.get("Condition"), records.map(texts)) {
                 (None, _) => "all".to_owned(),
+                (Some(_), None) if attributes.is_some() => {
+                    format!("all, but only {}", attributes.unwrap_or_default())
+                }
                 (Some(_), Some(Some(ids))) => {
                     ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" ")
                 }
@@ -88,6 +97,14 @@ fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
     Ok(permissions)
 }
 
+/// Returns the attributes to which a condition limits what is read, if it is nothing else.
+fn attributes(condition: &Value) -> Option<String> {
+    let names = texts(&condition["ForAllValues:StringEquals"]["dynamodb:Attributes"])?;
+    let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    let is_enforced = condition["StringEquals"]["dynamodb:Select"] == "SPECIFIC_ATTRIBUTES";
+    (is_enforced && condition.as_object()?.len() == 2).then(|| names.join(" "))
+}
+
 /// Returns a list of strings, if all items are strings.
 fn texts(list: &Value) -> Option<Vec<&str>> {
     list.as_array()?.iter().map(Value::as_str).collect()
@@ -100,7 +117,12 @@ fn resource(value: &Value) -> Option<String> {
     let name = name.as_str()?.to_owned();
     match kind.as_str() {
         "!Ref" => Some(name),
-        "!GetAtt" => name.strip_suffix(".Arn").map(str::to_owned),
+        "!GetAtt" => match name.split_once('.')? {
+            (table, "Arn") => Some(table.to_owned()),
+            (table, "StreamArn") => Some(format!("{table}, stream")),
+            (_, _) => None,
+        },
+        "!Sub" if name == EVENT_BUS => Some("the event bus `EventBusName`".to_owned()),
         "!Sub" => {
             let (table, index) = name.strip_prefix("${")?.split_once(".Arn}/index/")?;
             Some(format!("{table}, index `{index}`"))

@@ -243,6 +243,7 @@ async fn start_engine(options: &Options, template: &Template) -> Result<Engine, 
     let (listener, _) = http_server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LISTEN).await?;
     let mut engine = Engine::start(options.data.database().as_deref(), listener, template)?;
     engine.sweep();
+    engine.report_events()?;
     Ok(engine)
 }
 

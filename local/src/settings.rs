@@ -90,6 +90,7 @@ pub(crate) fn parse(source: &ConfigSource, toml: &str) -> Result<Config, Error> 
         ("FAMILIES_TABLE", "-"),
         ("NONCES_TABLE", "-"),
         ("USES_TABLE", "-"),
+        ("EVENTS_TABLE", "-"),
     ];
     let variables = given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
     Ok(Config::from_file(&variables, toml, &source.to_string())?)
@@ -113,6 +114,7 @@ pub fn load(
     variables.insert("POSTERN_FAMILIES_TABLE".into(), tables.families);
     variables.insert("POSTERN_NONCES_TABLE".into(), tables.nonces);
     variables.insert("POSTERN_USES_TABLE".into(), tables.uses);
+    variables.insert("POSTERN_EVENTS_TABLE".into(), tables.events);
     variables.entry("POSTERN_LOG".into()).or_insert(level.to_string());
     let has_public_url = variables.contains_key("POSTERN_ISSUER");
     let issuer = shown.issuer.get_or_insert_with(|| url.to_owned()).clone();

@@ -237,7 +237,7 @@ pub(crate) fn print_store(engine: &Engine) {
         engine.access_key.expose()
     );
     output::line!(
-        "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces POSTERN_USES_TABLE=Uses\n"
+        "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces POSTERN_USES_TABLE=Uses POSTERN_EVENTS_TABLE=Events\n"
     );
     output::line!("Press Ctrl-C to stop.");
 }
@@ -293,6 +293,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
         ("FAMILIES_TABLE", "-"),
         ("NONCES_TABLE", "-"),
         ("USES_TABLE", "-"),
+        ("EVENTS_TABLE", "-"),
     ];
     let mut variables: BTreeMap<_, _> =
         given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();

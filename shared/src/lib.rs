@@ -25,6 +25,8 @@ pub mod http;
 
 pub mod store;
 
+pub mod event_bus;
+
 pub mod fetch;
 
 pub mod config;

@@ -522,7 +522,7 @@ async fn disconnecting_an_app_ends_its_device_at_the_same_api() {
     assert!(is_accepted(&world, &ended.member("access_token")).await);
     world.wire.take();
     browser.send(&format!("/apps/{path}"), &page.csrf_token(), &[]).await.expect(303);
-    let ending = ["Query", "Query", "UpdateItem", "GetItem", "DeleteItem"];
+    let ending = ["Query", "Query", "UpdateItem", "GetItem", "TransactWriteItems"];
     assert_eq!(world.wire.names(), [&["BatchGetItem", "PutItem"], &ending[..]].concat());
     assert!(!is_accepted(&world, &ended.member("access_token")).await);
     world.refresh(&ended.member("refresh_token")).send().await.expect_error(400, "invalid_grant");
@@ -614,19 +614,22 @@ async fn a_failure_of_the_store_is_no_denial_and_can_be_repeated() {
     for fault in [StoreFault::ServerError, StoreFault::ResponseLost] {
         let page = ask(&browser, &[("prompt", "consent")]).await.expect(200);
         world.wire.take();
-        world.wire.inject_into("PutItem", fault);
+        world.wire.inject_into("TransactWriteItems", fault);
         browser.decide(&page, "allow").await.expect(503);
-        assert_eq!(world.wire.names(), [&reads[..], &["PutItem"; 3]].concat(), "{fault:?}");
+        let calls = [&reads[..], &["TransactWriteItems"; 3]].concat();
+        assert_eq!(world.wire.names(), calls, "{fault:?}");
         world.wire.clear_faults();
         code(&browser.decide(&page, "allow").await.expect(303));
-        assert_eq!(world.wire.names(), [&reads[..], &["PutItem"; 2]].concat(), "{fault:?}");
+        let calls = [&reads[..], &["TransactWriteItems", "PutItem"]].concat();
+        assert_eq!(world.wire.names(), calls, "{fault:?}");
     }
     // The consent is stored, and its response is lost: the write is recognized when it is repeated.
     let page = ask(&browser, &[("prompt", "consent")]).await.expect(200);
     world.wire.take();
     world.wire.inject_next([None, None, Some(StoreFault::ResponseLost)]);
     code(&browser.decide(&page, "allow").await.expect(303));
-    assert_eq!(world.wire.names(), [&reads[..], &["PutItem"; 3]].concat());
+    let twice = ["TransactWriteItems", "TransactWriteItems", "PutItem"];
+    assert_eq!(world.wire.names(), [&reads[..], &twice].concat());
 }
 
 #[tokio::test]
@@ -678,7 +681,7 @@ async fn the_endpoint_costs_what_the_page_says() {
     ask(&browser, &[]).await.expect(200);
     assert_eq!(world.wire.names(), ["BatchGetItem", "GetItem"]);
     let answer = browser.decide(&page, "allow").await.expect(303);
-    assert_eq!(world.wire.names(), ["BatchGetItem", "GetItem", "PutItem", "PutItem"]);
+    assert_eq!(world.wire.names(), ["BatchGetItem", "GetItem", "TransactWriteItems", "PutItem"]);
     redeem(&world, &code(&answer), &[]).await.expect(200);
     assert_eq!(world.wire.names(), ["GetItem", "GetItem", "TransactWriteItems"]);
     ask(&browser, &[]).await.expect(303);

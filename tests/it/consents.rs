@@ -150,19 +150,42 @@ async fn a_consent_that_names_no_host_is_asked_about_once_more() {
     let page = ask(&browser, "app", &[]).await.expect(200);
     world.wire.take();
     browser.decide(&page, "allow").await.expect(303);
-    let puts: Vec<_> =
-        world.wire.take().into_iter().filter(|call| call.name == "PutItem").collect();
-    let user = puts[0].body["Item"]["user_id"]["S"].as_str().unwrap().into();
+    let calls = world.wire.take();
+    let put = calls.iter().find_map(|call| call.body.pointer("/TransactItems/0/Put/Item"));
+    let user = put.unwrap()["user_id"]["S"].as_str().unwrap().into();
     let audience = Audience::Resource(API.to_owned().try_into().unwrap());
     let store = &world.app.context.store;
     let stored = store.consent(&user, &"app".into(), &audience).await.unwrap().unwrap();
     let mut before = stored.clone();
     before.remembered.clear();
     before.revision += 1;
-    store.put_consent(&before, Some(&stored)).await.unwrap();
+    store.put_consent(&before, Some(&stored), None).await.unwrap();
     let page = ask(&browser, "app", &[]).await.expect(200);
     code(&browser.decide(&page, "allow").await.expect(303), HERE);
     code(&ask(&browser, "app", &[]).await.expect(303), HERE);
+}
+
+/// What a user allows again without being asked has no event.
+#[tokio::test]
+async fn giving_and_ending_a_consent_have_an_event_each() {
+    let world = world(BOTH).await;
+    let browser = Browser::of(&world, Role::User).await;
+    let before = world.events().len();
+    let page = ask(&browser, "app", &[("scope", "scans:read")]).await.expect(200);
+    browser.decide(&page, "allow").await.expect(303);
+    ask(&browser, "app", &[("scope", "scans:read")]).await.expect(303);
+    let apps = browser.get("/apps").await.expect(200);
+    let path = apps.text.split("action=\"/apps/").nth(1).unwrap().split('"').next().unwrap();
+    browser.send(&format!("/apps/{path}"), &apps.csrf_token(), &[]).await.expect(303);
+    let id = &path[..30];
+    let events = world.events().split_off(before);
+    let types: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["consent.given", "consent.ended"]);
+    let subject = json!({"kind": "consent", "id": id, "name": "The App"});
+    assert!(events.iter().all(|event| event["subject"] == subject), "{events:?}");
+    let given = json!({"client_id": "app", "scopes": ["scans:read"], "resource": API});
+    assert_eq!(events[0]["data"], given);
+    assert_eq!(events[1]["data"], json!({"client_id": "app", "resource": API}));
 }
 
 #[tokio::test]

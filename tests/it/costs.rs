@@ -279,7 +279,7 @@ async fn a_refresh_costs_two_reads_and_one_write() {
     assert_names(&ops, &["GetItem", "GetItem", "UpdateItem"]);
     assert_eq!(ops[2].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
     assert!(ops[..2].iter().all(|read| read.body["ConsistentRead"] == true));
-    // A repeat costs only the reads, reuse one write that revokes, and a refresh of a revoked
+    // A repeat costs only the reads, reuse one transaction that revokes, and a refresh of a revoked
     // family only the read that detects it.
     assert_names(&cost(&world, world.refresh(&first.refresh), 200).await, &["GetItem", "GetItem"]);
     assert_names(
@@ -289,7 +289,7 @@ async fn a_refresh_costs_two_reads_and_one_write() {
     world.advance_ms(10_001);
     assert_names(
         &cost(&world, world.refresh(&first.refresh), 400).await,
-        &["GetItem", "UpdateItem"],
+        &["GetItem", "TransactWriteItems"],
     );
     assert_names(&cost(&world, world.refresh(&first.refresh), 400).await, &["GetItem"]);
 
@@ -399,7 +399,7 @@ async fn a_revocation_costs_one_write() {
             202,
         )
         .await,
-        &["TransactWriteItems"],
+        &["GetItem", "TransactWriteItems"],
     );
 }
 
@@ -413,7 +413,7 @@ async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
     );
     let ops = cost(&world, world.post("/v1/agents", body), 201).await;
     assert_names(&ops, &["GetItem", "TransactWriteItems"]);
-    assert_eq!(ops[1].body["TransactItems"].as_array().map(Vec::len), Some(2));
+    assert_eq!(ops[1].body["TransactItems"].as_array().map(Vec::len), Some(3));
     assert_names(
         &cost(&world, world.post("/v1/runners", json!({"name": "x"})), 201).await,
         &["GetItem", "TransactWriteItems"],
@@ -435,18 +435,22 @@ async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
             200,
         )
         .await,
-        &["GetItem", "GetItem", "UpdateItem"],
+        &["GetItem", "GetItem", "TransactWriteItems"],
     );
     assert_names(
         &cost(&world, world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key), 204)
             .await,
-        &["GetItem", "TransactWriteItems"],
+        &["GetItem", "GetItem", "TransactWriteItems"],
     );
     let found = world
         .call("POST", "/v1/organizations")
         .bearer(&world.operator_key)
         .json(json!({"name": "x"}));
     assert_names(&cost(&world, found, 201).await, &["TransactWriteItems"]);
+    let ops = cost(&world, world.get("/v1/events"), 200).await;
+    assert_names(&ops, &["GetItem", "Query"]);
+    let ops = cost(&world, world.get(&format!("/v1/events?subject={id}")), 200).await;
+    assert_names(&ops, &["GetItem", "Query"]);
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ fn api() -> Vec<DocumentedRoute> {
         "## Agents",
         "## Services",
         "## Runners",
+        "## Events",
         "## Organizations",
         "## Users",
     ];
@@ -189,6 +190,7 @@ async fn call_all(world: &World) -> Called {
     caller.call("PUT /v1/agents/{id}/jwks", &agent.id, own, keys).await;
     caller.manage("/v1/runners", Some(("token", Value::Null)), json!({"name": "a"})).await;
     caller.manage("/v1/services", None, named).await;
+    caller.call("GET /v1/events", "", own, Value::Null).await;
     call_users(&mut caller).await;
     call_tokens(&mut caller).await;
     caller.called

@@ -418,15 +418,19 @@ async fn tokens_that_cannot_be_valid_cost_nothing() {
         it.exchange(&it.token(json!({"sub": "job-9"})), &[]).await.expect(400);
     }
     assert!(it.issuer.fetches() <= 2, "{}", it.issuer.fetches());
-    assert_eq!(it.world.wire.names(), Vec::<String>::new());
+    // What meets no rule is reported once an hour.
+    assert_eq!(it.world.wire.names(), ["PutItem"]);
 }
 
 #[tokio::test]
-async fn an_exchange_costs_one_read_and_one_write() {
+async fn an_exchange_costs_one_read_one_write_and_its_event_once_an_hour() {
     let it = Federation::with(second_job).await;
     for sub in ["job-1", "job-2"] {
-        let token = it.token(json!({"sub": sub}));
+        let first = it.token(json!({"sub": sub}));
         it.world.wire.take();
+        it.exchange(&first, &[]).await.expect(200);
+        assert_eq!(it.world.wire.names(), ["GetItem", "PutItem", "PutItem"]);
+        let token = it.token(json!({"sub": sub}));
         let access = it.exchange(&token, &[]).await.expect(200).member("access_token");
         let ops = it.world.wire.take();
         let names: Vec<_> = ops.iter().map(|op| op.name.as_str()).collect();
@@ -998,4 +1002,75 @@ async fn grants_no_more(it: &Federation, mutations: &[Mutation]) {
     } else {
         assert_eq!(answer.status, 400, "{mutations:?}: {}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn the_first_token_of_a_workload_in_an_hour_has_an_event() {
+    let federation = Federation::with(second_job).await;
+    let world = &federation.world;
+    let before = world.events().len();
+    for sub in ["job-1", "job-1", "job-2"] {
+        federation.exchange(&federation.token(json!({"sub": sub})), &[]).await.expect(200);
+    }
+    let events = world.events().split_off(before);
+    let subjects: Vec<_> = events.iter().map(|event| &event["subject"]["id"]).collect();
+    assert_eq!(subjects, ["deploy", "second"]);
+    let expected = json!({
+        "id": events[1]["id"], "type": "trust_rule.matched", "version": 1,
+        "time": "2026-01-01T00:00:00Z", "organization_id": world.org_id,
+        "subject": {"kind": "trust_rule", "id": "second", "name": null},
+        "actor": {
+            "kind": "external", "user_id": "ci|job-2", "credential_id": null, "on_behalf_of": null,
+            "agent_id": null,
+        },
+        "request_id": events[1]["request_id"],
+        "data": {
+            "issuer": federation.issuer.url, "user_id": "ci|job-2",
+            "scopes": ["data:read", "deploy:write"],
+        },
+    });
+    assert_eq!(events[1], expected);
+    // Another environment does not know it, and the store does.
+    let elsewhere = world.another_environment();
+    let form = federation.token(json!({}));
+    let form = [("grant_type", JWT_BEARER), ("assertion", form.as_str())];
+    elsewhere.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
+    assert_eq!(world.events().len(), before + 2);
+    world.advance_s(3600);
+    federation.exchange(&federation.token(json!({})), &[]).await.expect(200);
+    assert_eq!(world.events().len(), before + 3);
+}
+
+/// Anybody can have a token of a public issuer.
+#[tokio::test]
+async fn refused_workloads_have_one_event_an_hour_and_junk_has_none() {
+    let federation = Federation::start().await;
+    let world = &federation.world;
+    let before = world.events().len();
+    federation.exchange("eyJhbGciOiJFUzI1NiJ9.e30.x", &[]).await.expect(400);
+    federation.exchange(&with_other_last_char(&federation.token(json!({}))), &[]).await.expect(400);
+    assert_eq!(world.events().len(), before);
+    for sub in ["a", "b", "c"] {
+        federation.exchange(&federation.token(json!({"sub": sub})), &[]).await.expect(400);
+    }
+    let events = world.events().split_off(before);
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0]["type"], "issuer.refused");
+    assert_eq!(events[0]["subject"]["id"], federation.issuer.url.as_str());
+    assert_eq!(events[0]["data"], json!({"rules": ["deploy"]}));
+    assert_eq!(events[0]["organization_id"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_stored_delays_one_exchange_and_fails_none() {
+    let federation = Federation::start().await;
+    let token = federation.token(json!({}));
+    // The agent, the token of the workload, the event.
+    federation.world.wire.inject_next([None, None, Some(StoreFault::Unreachable)]);
+    federation.exchange(&token, &[]).await.expect(200);
+    assert_eq!(federation.world.wire.pending_faults(), 0);
+    assert!(capture::logged(&["event_not_recorded", "trust_rule.matched"]));
+    federation.world.wire.take();
+    federation.exchange(&federation.token(json!({})), &[]).await.expect(200);
+    assert_eq!(federation.world.wire.names(), ["GetItem", "PutItem"], "it pauses for a minute");
 }

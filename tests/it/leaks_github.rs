@@ -317,7 +317,9 @@ async fn an_outage_of_the_store_is_a_503_and_the_same_report_ends_the_rest() {
     let (_, key) = world.create_key(&["read"]).await;
     let tokens = world.exchange(&world.agent(&["read"]).await).await;
     let report = json!([found(&key), found(&tokens.refresh)]);
-    world.wire.inject_into("UpdateItem", StoreFault::Unreachable);
+    // The reads of the key, its transaction, and the read of the family.
+    world.wire.inject_next([None, None]);
+    world.wire.inject_next([Some(StoreFault::Unreachable); 3]);
     fixture.report(&report).await.expect_error(503, "temporarily_unavailable");
     world.wire.clear_faults();
     assert_eq!((world.whoami(&key).await, world.whoami(&tokens.access).await), (401, 200));
@@ -341,7 +343,7 @@ async fn forged_credentials_of_a_report_cost_no_call() {
     let (_, key) = fixture.world.create_key(&["read"]).await;
     fixture.world.wire.take();
     fixture.report(&json!([found(&key)])).await.expect(200);
-    assert_eq!(fixture.world.wire.names(), ["TransactWriteItems"]);
+    assert_eq!(fixture.world.wire.names(), ["GetItem", "TransactWriteItems"]);
 }
 
 #[tokio::test]

@@ -478,6 +478,7 @@ fn an_invalid_resource_prevents_the_start() {
             ("POSTERN_FAMILIES_TABLE", "families"),
             ("POSTERN_NONCES_TABLE", "nonces"),
             ("POSTERN_USES_TABLE", "uses"),
+            ("POSTERN_EVENTS_TABLE", "events"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let error = Config::from_settings(&variables.into(), &toml).unwrap_err().to_string();

@@ -419,7 +419,7 @@ async fn a_repeated_redemption_finds_the_same_family() {
 async fn a_redemption_costs_two_reads_and_one_transaction() {
     let world = world().await;
     for (grant, replay) in [
-        (Grant::AuthorizationCode, &["GetItem", "GetItem", "UpdateItem"][..]),
+        (Grant::AuthorizationCode, &["GetItem", "GetItem", "GetItem", "TransactWriteItems"][..]),
         (Grant::DeviceCode, &["GetItem", "GetItem"]),
     ] {
         let form = form(&world, grant).await;

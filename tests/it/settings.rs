@@ -51,6 +51,7 @@ fn a_missing_setting_is_named() {
         "POSTERN_FAMILIES_TABLE",
         "POSTERN_NONCES_TABLE",
         "POSTERN_USES_TABLE",
+        "POSTERN_EVENTS_TABLE",
     ] {
         assert_stops(&[(name, None)], "", &format!("{name} must be set"));
         assert_stops(&[(name, Some(""))], "", &format!("{name} must be set"));

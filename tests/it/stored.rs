@@ -13,7 +13,8 @@ const NOW_MS: &str = "1767225600000";
 /// A day later, in epoch seconds.
 const TOMORROW_S: &str = "1767312000";
 
-/// Returns the items that were put since the last call, as DynamoDB's JSON, except into `Uses`.
+/// Returns the items that were put since the last call, as DynamoDB's JSON, except into `Uses` and
+/// `Events`.
 fn put(world: &World) -> Vec<Value> {
     let transacted = |body: &Value| -> Vec<Value> {
         let writes = body["TransactItems"].as_array().cloned().unwrap_or_default();
@@ -21,7 +22,9 @@ fn put(world: &World) -> Vec<Value> {
         puts.filter(|put| put["TableName"] != "Uses").map(|put| put["Item"].clone()).collect()
     };
     let put = |body: &Value| body.get("Item").cloned().into_iter().chain(transacted(body));
-    world.wire.take().iter().flat_map(|op| put(&op.body).collect::<Vec<_>>()).collect()
+    let all = world.wire.take();
+    let items = all.iter().flat_map(|op| put(&op.body).collect::<Vec<_>>());
+    items.filter(|item| item.get("detail").is_none()).collect()
 }
 
 fn digest(secret: &str) -> String {
@@ -63,8 +66,8 @@ async fn a_rotated_api_key_is_stored_as_before() {
     let rotate = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 86400}));
     let secret = rotate.send().await.expect(200).member("key");
     let ops = world.wire.take();
-    let update = ops.iter().find(|op| op.name == "UpdateItem").unwrap();
-    assert_eq!(update.body["ExpressionAttributeValues"][":until"], json!({"N": "1767312000000"}));
+    let update = ops.iter().find_map(|op| op.body.pointer("/TransactItems/0/Update")).unwrap();
+    assert_eq!(update["ExpressionAttributeValues"][":until"], json!({"N": "1767312000000"}));
     let item = format!("{:?}", world.item("Keys", &id).await.unwrap());
     assert!(item.contains(&digest(&secret)), "{item}");
     assert!(item.contains("previous_digest") && item.contains("previous_expires_at_ms"), "{item}");
@@ -345,4 +348,20 @@ async fn a_token_of_a_workload_is_stored_as_a_digest() {
         "pk": {"S": format!("jti_{pk}")}, "attempt": null, "expires_at": {"N": "1767225720"},
     });
     assert_eq!(*item, expected);
+}
+
+#[tokio::test]
+async fn an_event_is_stored_as_before() {
+    let world = World::new().await;
+    world.wire.take();
+    let (id, _) = world.create_key(&["scans:read"]).await;
+    let ops = world.wire.take();
+    let item = ops.iter().find_map(|op| op.body.pointer("/TransactItems/2/Put/Item")).unwrap();
+    let detail = item["detail"]["S"].as_str().unwrap();
+    let event = serde_json::from_str::<Value>(detail).unwrap();
+    let expected = json!({
+        "pk": {"S": id}, "id": {"S": event["id"]}, "listing": {"S": format!("{}#evt", world.org_id)},
+        "type": {"S": "api_key.created"}, "detail": {"S": detail}, "expires_at": {"N": "1769817600"},
+    });
+    assert_eq!(item, &expected);
 }

@@ -9,6 +9,7 @@ mod client_app;
 mod client_key;
 pub mod credentials;
 mod curl;
+mod event_bridge;
 pub mod explained;
 mod form;
 mod issuer;
@@ -33,6 +34,7 @@ pub use call::Call;
 pub use client_app::{ClientApp, DocumentAnswer};
 pub use client_key::ClientKey;
 pub use curl::CurlCommand;
+pub use event_bridge::{BusFault, EventBridge};
 pub use form::{IssuerForm, armoured};
 pub use issuer::{Behaviour, Document, Issuer, encode};
 pub use proof_key::ProofKey;
@@ -48,6 +50,7 @@ pub fn variables(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
         ("POSTERN_FAMILIES_TABLE", "f"),
         ("POSTERN_NONCES_TABLE", "n"),
         ("POSTERN_USES_TABLE", "u"),
+        ("POSTERN_EVENTS_TABLE", "e"),
     ];
     let all = needed.iter().chain(changes);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

@@ -8,6 +8,7 @@ use std::sync::{
 use jiff::Timestamp;
 use local::{
     engine::{self, Engine},
+    event_stream::EventStream,
     gateway::Gateway,
     template::Template,
 };
@@ -17,6 +18,7 @@ use postern::{
     core::{clock::Clock, entropy::Entropy, id, principal::Role},
     credential::Minted,
     crypto::{secret_versions::SecretVersions, secrets::Secrets},
+    event_bus::EventBus,
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
 };
@@ -24,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    Answer, Call, Issuer, Wire,
+    Answer, Call, EventBridge, Issuer, Wire,
     browser::{COOKIE, SIGN_IN_COOKIE},
     capture, variables,
 };
@@ -187,7 +189,33 @@ impl World {
     pub fn with_secret_versions(&self, versions: SecretVersions) -> Self {
         let clock = self.app.context.clock.clone();
         let config = self.app.context.config.clone();
-        self.rebuild_with(config, self.secrets.clone(), clock, Some(versions))
+        let write = |app: &mut App| app.context.secret_versions = Some(versions);
+        self.rebuild_with(config, self.secrets.clone(), clock, write)
+    }
+
+    /// Returns the same deployment with a function that publishes events on this bus.
+    pub fn with_event_bus(&self, bus: &EventBridge) -> Self {
+        let bus = EventBus::new(&self.engine.sdk(Some(bus.http_client())), "default".to_owned());
+        let clock = self.app.context.clock.clone();
+        let config = self.app.context.config.clone();
+        let connect = |app: &mut App| app.context.event_bus = Some(bus);
+        self.rebuild_with(config, self.secrets.clone(), clock, connect)
+    }
+
+    /// Returns everything in the stream of events, as an invocation of the function that publishes
+    /// them.
+    pub fn stream(&self) -> Value {
+        let database = self.engine.database().expect("the store is in here");
+        EventStream::open(database).unwrap().next(database).unwrap()
+    }
+
+    /// Returns all events, in the order in which they were stored.
+    pub fn events(&self) -> Vec<Value> {
+        let stream = self.stream();
+        let records = stream["Records"].as_array().unwrap();
+        let detail = |record: &Value| record.pointer("/dynamodb/NewImage/detail/S").cloned();
+        let details = records.iter().map(|record| detail(record).unwrap());
+        details.map(|detail| serde_json::from_str(detail.as_str().unwrap()).unwrap()).collect()
     }
 
     /// Returns another execution environment of this deployment, which has not called the store
@@ -202,11 +230,11 @@ impl World {
         let clock = Clock::from_fn(move || {
             Timestamp::from_millisecond(hand.load(Ordering::SeqCst) + ms).unwrap()
         });
-        self.rebuild_with(self.app.context.config.clone(), self.secrets.clone(), clock, None)
+        self.rebuild_with(self.app.context.config.clone(), self.secrets.clone(), clock, |_| {})
     }
 
     fn rebuild(&self, config: Config, secrets: Secrets) -> Self {
-        self.rebuild_with(config, secrets, self.app.context.clock.clone(), None)
+        self.rebuild_with(config, secrets, self.app.context.clock.clone(), |_| {})
     }
 
     fn rebuild_with(
@@ -214,14 +242,14 @@ impl World {
         config: Config,
         secrets: Secrets,
         clock: Clock,
-        versions: Option<SecretVersions>,
+        configure: impl FnOnce(&mut App),
     ) -> Self {
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
         let entropy = self.app.context.entropy.clone();
         let store = Store::new(&sdk, config.deployment.tables.clone(), Timeouts::default(), &clock);
         let mut app = App::new(config, &secrets, store, clock, entropy).unwrap();
-        app.context.secret_versions = versions;
+        configure(&mut app);
         let app = Arc::new(app);
         let gateway = Gateway::new(&app, template()).unwrap();
         Self {
@@ -470,6 +498,7 @@ fn try_config(setup: &Setup) -> Result<Config, Fault> {
         ("POSTERN_FAMILIES_TABLE", &tables.families),
         ("POSTERN_NONCES_TABLE", &tables.nonces),
         ("POSTERN_USES_TABLE", &tables.uses),
+        ("POSTERN_EVENTS_TABLE", &tables.events),
     ]);
     variables
         .extend(setup.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));

@@ -108,7 +108,7 @@ impl Document {
 
 /// Returns the settings: JSON Schema 2020-12, which is that of OpenAPI 3.1, with one schema for
 /// each name.
-fn settings() -> SchemaSettings {
+pub(super) fn settings() -> SchemaSettings {
     SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
@@ -127,7 +127,7 @@ fn schema_of<T: JsonSchema>(generator: SchemaGenerator) -> Value {
 
 /// Joins the lines of descriptions, and removes defaults that say only that a member can be left
 /// out.
-fn tidy(schema: &mut Value) {
+pub(super) fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
             members.retain(|name, value| name != "default" || !value.is_null());

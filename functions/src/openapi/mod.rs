@@ -6,6 +6,7 @@
 mod access;
 mod browser;
 mod document;
+pub mod events;
 mod metadata;
 mod operation;
 mod people;
@@ -29,10 +30,14 @@ its limits or is not HTTP.";
 
 /// Returns the text of `docs/openapi.json`.
 pub fn text() -> String {
+    pretty(&document())
+}
+
+fn pretty(document: &Value) -> String {
     let mut text = Vec::new();
     let formatter = PrettyFormatter::with_indent(b" ");
     #[expect(clippy::expect_used, reason = "runs only to make the document")]
-    document()
+    document
         .serialize(&mut Serializer::with_formatter(&mut text, formatter))
         .expect("a value is serializable");
     text.push(b'\n');
@@ -44,6 +49,7 @@ pub fn document() -> Value {
     let mut document = Document::default();
     tokens::add(&mut document);
     records::add(&mut document);
+    events::add(&mut document);
     people::add(&mut document);
     browser::add(&mut document);
     metadata::add(&mut document);
@@ -74,6 +80,7 @@ fn tags() -> Value {
         ("Runners", "Machines that run jobs, and report that they are there."),
         ("CLI tokens", "Keys that users create for their own tools."),
         ("Organizations", "Organizations, which own all other records."),
+        ("Events", "What happened to the records of an organization."),
         ("Users", "Users who sign in with a password, and access of all users."),
         ("Sign-in", "Pages with which a browser signs in elsewhere, or allows an app."),
         ("Discovery", "Metadata, keys and health."),

@@ -11,7 +11,7 @@ use crate::{
     telemetry::FUNCTION_NAME,
 };
 
-/// The names of the four tables.
+/// The names of the five tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// Organizations, users, keys and machines.
@@ -22,6 +22,8 @@ pub struct Tables {
     pub nonces: String,
     /// When and from where credentials were last used.
     pub uses: String,
+    /// What happened, until it is published and for a while after.
+    pub events: String,
 }
 
 /// The source of the deployment's secret.
@@ -57,6 +59,8 @@ pub struct Deployment {
     pub secret: Option<SecretSource>,
     /// The secret and its copies, for the function that replaces keys.
     pub rotated_secrets: Option<SecretArns>,
+    /// The name of the bus to which events are published, for the function that publishes them.
+    pub event_bus: Option<String>,
     /// The log level.
     pub log: Level,
     /// The format of the authorizer's responses.
@@ -74,6 +78,7 @@ impl Default for Deployment {
             tables: Tables::default(),
             secret: None,
             rotated_secrets: None,
+            event_bus: None,
             log: Level::INFO,
             authorizer_answer: AuthorizerAnswer::default(),
             trusted_proxy: None,
@@ -82,10 +87,12 @@ impl Default for Deployment {
 }
 
 /// The variables that a deployment can set, and the one of Lambda's that we read.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 19] = [
     FUNCTION_NAME,
     "POSTERN_AUTHORIZER_ANSWER",
     "POSTERN_CONFIG",
+    "POSTERN_EVENTS_TABLE",
+    "POSTERN_EVENT_BUS",
     "POSTERN_FAMILIES_TABLE",
     "POSTERN_ISSUER",
     "POSTERN_KEYS_TABLE",
@@ -112,6 +119,9 @@ const OF_CALLERS: [&str; 7] = [
     "POSTERN_TOKEN",
 ];
 
+/// The variables of one deployment, of which those without a value count as absent.
+struct Variables<'v>(&'v BTreeMap<String, String>);
+
 impl Deployment {
     /// Parses the settings in `variables`.
     ///
@@ -125,62 +135,84 @@ impl Deployment {
                 KNOWN.join(", ")
             ));
         }
-        let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
-        let required =
-            |name: &str| given(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")));
-
-        let issuer = issuer(required("POSTERN_ISSUER")?)?;
+        let given = Variables(variables);
+        let issuer = issuer(given.required("POSTERN_ISSUER")?)?;
         Ok(Self {
             public_url: issuer.clone(),
             issuer,
-            tables: Tables {
-                keys: required("POSTERN_KEYS_TABLE")?,
-                families: required("POSTERN_FAMILIES_TABLE")?,
-                nonces: required("POSTERN_NONCES_TABLE")?,
-                uses: required("POSTERN_USES_TABLE")?,
-            },
-            secret: match (given("POSTERN_SECRET_ARN"), given("POSTERN_SECRET_FILE")) {
-                (Some(_), Some(_)) => {
-                    return setting(
-                        "POSTERN_SECRET_ARN and POSTERN_SECRET_FILE are both set: set one".into(),
-                    );
-                }
-                (Some(arn), None) => Some(SecretSource::Arn(arn)),
-                (None, Some(path)) => Some(SecretSource::File(path)),
-                (None, None) => None,
-            },
-            rotated_secrets: match given("POSTERN_SIGNING_SECRET_ARN") {
-                None => None,
-                Some(signing) => Some(SecretArns {
-                    signing,
-                    verification: required("POSTERN_VERIFICATION_KEYS_ARN")?,
-                    public: required("POSTERN_PUBLIC_KEYS_ARN")?,
-                }),
-            },
-            log: match given("POSTERN_LOG") {
-                None => Level::INFO,
-                Some(level) => level.parse().map_err(|_| {
-                    Fault::Setting(format!(
-                        "POSTERN_LOG is {level:?}; it must be error, warn, info, debug or trace"
-                    ))
-                })?,
-            },
-            trusted_proxy: match given("POSTERN_PROXY_SECRET_SHA256") {
-                None => None,
-                Some(secrets) => {
-                    Some(TrustedProxy::parse(&secrets, given("POSTERN_PROXY_ADDRESS_HEADER"))?)
-                }
-            },
-            authorizer_answer: match given("POSTERN_AUTHORIZER_ANSWER").as_deref() {
-                None | Some("simple") => AuthorizerAnswer::Simple,
-                Some("policy") => AuthorizerAnswer::Policy,
-                Some(other) => {
-                    return setting(format!(
-                        "POSTERN_AUTHORIZER_ANSWER is {other:?}; it must be simple or policy"
-                    ));
-                }
-            },
+            tables: given.tables()?,
+            secret: given.secret_source()?,
+            rotated_secrets: given.rotated_secrets()?,
+            event_bus: given.optional("POSTERN_EVENT_BUS"),
+            log: given.log_level()?,
+            trusted_proxy: given.trusted_proxy()?,
+            authorizer_answer: given.authorizer_answer()?,
         })
+    }
+}
+
+impl Variables<'_> {
+    fn optional(&self, name: &str) -> Option<String> {
+        self.0.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    fn required(&self, name: &str) -> Result<String, Fault> {
+        self.optional(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")))
+    }
+
+    fn tables(&self) -> Result<Tables, Fault> {
+        Ok(Tables {
+            keys: self.required("POSTERN_KEYS_TABLE")?,
+            families: self.required("POSTERN_FAMILIES_TABLE")?,
+            nonces: self.required("POSTERN_NONCES_TABLE")?,
+            uses: self.required("POSTERN_USES_TABLE")?,
+            events: self.required("POSTERN_EVENTS_TABLE")?,
+        })
+    }
+
+    fn secret_source(&self) -> Result<Option<SecretSource>, Fault> {
+        match (self.optional("POSTERN_SECRET_ARN"), self.optional("POSTERN_SECRET_FILE")) {
+            (Some(_), Some(_)) => {
+                setting("POSTERN_SECRET_ARN and POSTERN_SECRET_FILE are both set: set one".into())
+            }
+            (Some(arn), None) => Ok(Some(SecretSource::Arn(arn))),
+            (None, Some(path)) => Ok(Some(SecretSource::File(path))),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn rotated_secrets(&self) -> Result<Option<SecretArns>, Fault> {
+        let Some(signing) = self.optional("POSTERN_SIGNING_SECRET_ARN") else { return Ok(None) };
+        Ok(Some(SecretArns {
+            signing,
+            verification: self.required("POSTERN_VERIFICATION_KEYS_ARN")?,
+            public: self.required("POSTERN_PUBLIC_KEYS_ARN")?,
+        }))
+    }
+
+    fn log_level(&self) -> Result<Level, Fault> {
+        let Some(level) = self.optional("POSTERN_LOG") else { return Ok(Level::INFO) };
+        level.parse().map_err(|_| {
+            Fault::Setting(format!(
+                "POSTERN_LOG is {level:?}; it must be error, warn, info, debug or trace"
+            ))
+        })
+    }
+
+    fn trusted_proxy(&self) -> Result<Option<TrustedProxy>, Fault> {
+        let Some(secrets) = self.optional("POSTERN_PROXY_SECRET_SHA256") else { return Ok(None) };
+        let header = self.optional("POSTERN_PROXY_ADDRESS_HEADER");
+        TrustedProxy::parse(&secrets, header).map(Some)
+    }
+
+    fn authorizer_answer(&self) -> Result<AuthorizerAnswer, Fault> {
+        match self.optional("POSTERN_AUTHORIZER_ANSWER").as_deref() {
+            None | Some("simple") => Ok(AuthorizerAnswer::Simple),
+            Some("policy") => Ok(AuthorizerAnswer::Policy),
+            Some(other) => setting(format!(
+                "POSTERN_AUTHORIZER_ANSWER is {other:?}; it must be simple or policy"
+            )),
+        }
     }
 }
 

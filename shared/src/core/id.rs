@@ -48,6 +48,8 @@ ids! {
     Consent = "con" => ConsentId;
     /// A device code, polled until a user approves the device (RFC 8628).
     DeviceCode = "dev" => DeviceCodeId;
+    /// An event: something that happened to one of the other records.
+    PublishedEvent = "evt" => EventId;
     /// All refresh tokens that descend from one grant.
     Family = "fam" => FamilyId;
     /// The operator of the deployment.
@@ -75,6 +77,12 @@ pub fn mint<T: StaticType>(now: Timestamp, entropy: &Entropy) -> Result<TypeSafe
     Ok(TypeSafeId::from_uuid(
         uuid::Builder::from_unix_timestamp_millis(millis, &entropy.bytes()?).into_uuid(),
     ))
+}
+
+/// Returns an id with the timestamp `time` that is the same for the same bytes.
+pub fn derived<T: StaticType>(time: Timestamp, bytes: &[u8; 10]) -> TypeSafeId<T> {
+    let millis = u64::try_from(time.as_millisecond()).unwrap_or(0);
+    TypeSafeId::from_uuid(uuid::Builder::from_unix_timestamp_millis(millis, bytes).into_uuid())
 }
 
 /// Returns when an id was created.

@@ -13,6 +13,7 @@ pub mod email;
 pub mod entropy;
 pub mod epoch;
 pub mod error;
+pub mod event;
 pub mod external_id;
 pub mod id;
 pub mod json;

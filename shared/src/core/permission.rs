@@ -10,6 +10,8 @@ pub enum Permission {
     AgentsManage,
     /// List and show agents.
     AgentsRead,
+    /// List events.
+    EventsRead,
     /// Create, rotate and delete API keys.
     KeysManage,
     /// List and show API keys.
@@ -28,9 +30,10 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AgentsManage,
         Self::AgentsRead,
+        Self::EventsRead,
         Self::KeysManage,
         Self::KeysRead,
         Self::RunnersManage,
@@ -54,6 +57,7 @@ impl Permission {
         match self {
             Self::AgentsManage => "agents:manage",
             Self::AgentsRead => "agents:read",
+            Self::EventsRead => "events:read",
             Self::KeysManage => "keys:manage",
             Self::KeysRead => "keys:read",
             Self::RunnersManage => "runners:manage",

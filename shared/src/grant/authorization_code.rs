@@ -29,7 +29,8 @@ use crate::{
         audience::Audience,
         clock::{LEEWAY, after},
         epoch::Epoch,
-        error::{Error, Refusal},
+        error::{Error, Fault, Refusal},
+        event::CodeReplayedData,
         id::{self, ClientId, ConsentId, FamilyId},
         scope::Scopes,
         secret::Secret,
@@ -225,10 +226,21 @@ async fn redeem_again(
 /// Revokes what a code was redeemed for, because it was presented again.
 pub(super) async fn replayed(context: &Context, family: &FamilyId, now: Timestamp) -> Error {
     telemetry::code_replayed(family);
-    match context.store.revoke_family(family, now).await {
+    match end_replayed(context, family, now).await {
         Ok(()) => Refusal::CodeReplayed.into(),
         Err(fault) => fault.into(),
     }
+}
+
+async fn end_replayed(context: &Context, id: &FamilyId, now: Timestamp) -> Result<(), Fault> {
+    let Some(family) = context.store.family(id).await? else { return Ok(()) };
+    if family.revoked_at.is_some() {
+        return Ok(());
+    }
+    let replayed =
+        CodeReplayedData { client_id: family.client_id.clone(), user_id: family.user_id.clone() };
+    let event = family::event(context, &family, replayed)?;
+    context.store.revoke_family_because(id, &event, now).await.map(drop)
 }
 
 /// Reports whether the verifier is 43 to 128 unreserved characters (RFC 7636 §4.1).

@@ -18,6 +18,9 @@ use crate::{
     core::{
         audience::Audience,
         error::{Error, Fault, Refusal},
+        event::{
+            ConsentEndedData, ConsentGivenData, Event, EventContents, EventData, EventSubject,
+        },
         id::{self, ClientId, ConsentId, FamilyId},
         principal::Principal,
         scope::Scopes,
@@ -164,7 +167,13 @@ pub(super) async fn store(
     for _ in 0..TRIES {
         let before = context.store.consent(&user.user_id, to.id, &to.audience).await?;
         let consent = consent(context, to, user, before.as_ref(), scopes)?;
-        match context.store.put_consent(&consent, before.as_ref()).await? {
+        let given = ConsentGivenData {
+            client_id: consent.client_id.clone(),
+            scopes: consent.scopes.clone(),
+            resource: resource(&consent),
+        };
+        let event = event(context, user, &consent, given)?;
+        match context.store.put_consent(&consent, before.as_ref(), Some(&event)).await? {
             ConsentWrite::Written => return Ok(consent),
             ConsentWrite::Changed => {}
         }
@@ -193,12 +202,33 @@ pub(crate) async fn end(context: &Context, user: &Principal, id: &ConsentId) -> 
         let consent = context.store.consent(&user.user_id, &client_id, &audience).await?;
         let consent = consent.filter(|consent| consent.id == *id).ok_or(Refusal::RecordUnknown)?;
         revoke(context, &consent.families).await?;
-        match context.store.delete_consent(&consent).await? {
+        let ended =
+            ConsentEndedData { client_id: consent.client_id.clone(), resource: resource(&consent) };
+        let event = event(context, user, &consent, ended)?;
+        match context.store.delete_consent(&consent, &event).await? {
             ConsentWrite::Written => return Ok(()),
             ConsentWrite::Changed => {}
         }
     }
     Err(Refusal::RecordChanged.into())
+}
+
+fn resource(consent: &ConsentRecord) -> Option<String> {
+    consent.audience.resource().map(|resource| resource.as_str().to_owned())
+}
+
+fn event(
+    context: &Context,
+    user: &Principal,
+    consent: &ConsentRecord,
+    data: impl Into<EventData>,
+) -> Result<Event, Fault> {
+    context.event(EventContents {
+        organization: user.org_id,
+        subject: EventSubject::record(&consent.id, Some(&consent.client_name)),
+        actor: user.into(),
+        data: data.into(),
+    })
 }
 
 /// Returns what `user` has allowed the client at the API of `request`.
@@ -293,7 +323,7 @@ async fn end_oldest(context: &Context, consent: ConsentRecord) -> Result<(), Err
     revoke(context, oldest).await?;
     let families = kept.to_vec();
     let smaller = ConsentRecord { families, revision: consent.revision + 1, ..consent.clone() };
-    match context.store.put_consent(&smaller, Some(&consent)).await? {
+    match context.store.put_consent(&smaller, Some(&consent), None).await? {
         // Whoever changed it has ended them, or the next code does.
         ConsentWrite::Written | ConsentWrite::Changed => Ok(()),
     }

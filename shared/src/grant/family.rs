@@ -11,6 +11,7 @@ use crate::{
         clock::{LEEWAY, after, at_most},
         epoch::Epoch,
         error::{Error, Fault, Refusal},
+        event::{ActorKind, Event, EventActor, EventContents, EventData, EventSubject},
         id::{self, AttemptId, ClientId, ConsentId, OrganizationId},
         scope::Scopes,
         subject::Subject,
@@ -270,6 +271,20 @@ pub(super) async fn check_owner(
             Ok(FamilyRecord { scopes, ..family })
         }
     }
+}
+
+/// Returns an event of a grant that somebody caused who did not authenticate.
+pub(super) fn event(
+    context: &Context,
+    family: &FamilyRecord,
+    data: impl Into<EventData>,
+) -> Result<Event, Fault> {
+    context.event(EventContents {
+        organization: Some(family.org_id),
+        subject: EventSubject::record(&family.id, None),
+        actor: EventActor::unauthenticated(ActorKind::Anyone),
+        data: data.into(),
+    })
 }
 
 /// Returns the first tokens of a family again, for a caller who repeats the redemption of a code

@@ -24,6 +24,10 @@ use crate::{
         clock::{LEEWAY, after, at_most},
         epoch::Epoch,
         error::{Error, Refusal},
+        event::{
+            ActorKind, EventActor, EventContents, EventSubject, SubjectKind, TrustMatchedData,
+            TrustRefusedData,
+        },
         id::{AgentId, AttemptId, ClientId, OrganizationId},
         scope::Scopes,
         secret::Secret,
@@ -121,7 +125,13 @@ pub async fn exchange(
         .map_err(|refusal| refused_text(text, refusal))?;
     // A future that may fetch is large, and most requests need none.
     let verified = Box::pin(issuers.verify(context, text, &token, now)).await?;
-    let rule = decide(&token, &verified)?;
+    let rule = match decide(&token, &verified) {
+        Ok(rule) => rule,
+        Err(refusal) => {
+            Box::pin(report_refused(context, &token, &verified)).await;
+            return Err(refusal.into());
+        }
+    };
     let audience = audience(context, rule, request.audience)?;
     let limited = limited_owner(context, rule, request, &verified, now).await?;
     let scopes = granted_scopes(&limited.scopes, request.scopes)?;
@@ -145,7 +155,48 @@ pub async fn exchange(
     let subject = limited.owner.subject();
     telemetry::record_client(&subject, &limited.organization);
     telemetry::trust_matched(rule.name.as_str(), &subject);
+    Box::pin(report_matched(context, rule, limited.organization, &subject, scopes)).await;
     Ok(tokens)
+}
+
+/// Reports the first token in an hour that a workload got by a rule.
+async fn report_matched(
+    context: &Context,
+    rule: &TrustRule,
+    organization: OrganizationId,
+    subject: &Subject,
+    scopes: Scopes,
+) {
+    let (issuer, user_id) = (rule.issuer.clone(), subject.clone());
+    let contents = EventContents {
+        organization: Some(organization),
+        subject: EventSubject::named(SubjectKind::TrustRule, rule.name.as_str()),
+        actor: EventActor { user_id: Some(user_id.clone()), ..nobody(ActorKind::External) },
+        data: TrustMatchedData { issuer, user_id, scopes }.into(),
+    };
+    context.report_event(contents, &subject.to_string()).await;
+}
+
+/// Reports the first token in an hour of an issuer that is valid and meets no rule. Anybody can have
+/// such a token, so there is one event for all of them.
+async fn report_refused(
+    context: &Context,
+    token: &UnverifiedWorkloadToken<'_, '_>,
+    verified: &WorkloadClaims,
+) {
+    let enforced = token.rules_for(verified).filter(|rule| rule.mode == TrustMode::Enforce);
+    let rules = enforced.map(|rule| rule.name.as_str().to_owned()).collect();
+    let contents = EventContents {
+        organization: None,
+        subject: EventSubject::named(SubjectKind::Issuer, token.issuer()),
+        actor: nobody(ActorKind::Anyone),
+        data: TrustRefusedData { rules }.into(),
+    };
+    context.report_event(contents, "").await;
+}
+
+fn nobody(kind: ActorKind) -> EventActor {
+    EventActor::unauthenticated(kind)
 }
 
 /// Returns the refusal of a text, with what to correct if it is a token that was sent with more.

@@ -14,18 +14,18 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::leaked::{Contents, revoke_all};
+use super::leaked::{Contents, LeakFound, revoke_all};
 use crate::{
     context::Context,
     core::{
         error::{Error, Fault, Refusal},
+        event::Reporter,
         json::lenient,
         secret::{Secret, shown_once},
         url,
     },
     crypto::github_keys::{GithubKeys, GithubSignature},
     fetch::document_cache::{DocumentProblem, ReadDocument},
-    telemetry,
 };
 
 /// How many matches a report can contain. A usual match has 250 bytes, so that a body contains half
@@ -107,9 +107,13 @@ pub async fn receive_report(
     verify(context, report).await?;
     let mut feedback = Vec::new();
     for found in parse(report.body)? {
-        let (source, host) = (source(found.source.as_deref()), host(found.url.as_deref()));
-        let log = |id: &str| telemetry::leaked_key_revoked_for_github(id, source, host.as_deref());
-        let label = match revoke_all(context, &found.token, log).await? {
+        let host = host(found.url.as_deref());
+        let leak = LeakFound {
+            reported_by: Reporter::Github,
+            source: Some(source(found.source.as_deref())),
+            host: host.as_deref(),
+        };
+        let label = match revoke_all(context, &found.token, &leak).await? {
             Contents::Credential => LeakLabel::TruePositive,
             Contents::Other => LeakLabel::FalsePositive,
         };

@@ -1,15 +1,28 @@
 //! Revoking a credential that was found where it does not belong. Possession is enough, and nothing
 //! is revealed: the response is the same for every text.
 
+use super::family;
 use crate::{
     context::Context,
-    core::{audience::RequiredAudience, error::Fault, secret::Secret},
+    core::{
+        audience::RequiredAudience,
+        error::Fault,
+        event::{ActorKind, Event, EventActor, EventContents, LeakedData, LeakedPart, Reporter},
+        id::FamilyId,
+        secret::Secret,
+    },
     credential::{
         self, AgentSecret, CredentialKind, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
         ParsedCliToken, ParsedDeviceCode, ParsedInvitation, RefreshToken, RunnerToken, ServiceKey,
         SessionToken, SignInState, opaque::ParsedSecret,
     },
-    store::Deletion,
+    store::{
+        Deletion, Record,
+        api_key::ApiKeyRecord,
+        cli_token::CliTokenRecord,
+        runner::RunnerRecord,
+        service_account::{AgentRecord, ServiceRecord},
+    },
     telemetry, token,
 };
 
@@ -28,7 +41,53 @@ const MOST_SIGNED: usize = 64;
 /// # Errors
 /// A fault: a credential may still be valid.
 pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault> {
-    revoke_all(context, text, telemetry::leaked_key_revoked).await.map(drop)
+    let found = LeakFound { reported_by: Reporter::Anyone, source: None, host: None };
+    revoke_all(context, text, &found).await.map(drop)
+}
+
+/// Where a credential was found, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeakFound<'r> {
+    pub(super) reported_by: Reporter,
+    /// The kind of place.
+    pub(super) source: Option<&'static str>,
+    pub(super) host: Option<&'r str>,
+}
+
+impl LeakFound<'_> {
+    fn log(&self, id: &str) {
+        match self.reported_by {
+            Reporter::Anyone => telemetry::leaked_key_revoked(id),
+            Reporter::Github => {
+                let source = self.source.unwrap_or_default();
+                telemetry::leaked_key_revoked_for_github(id, source, self.host);
+            }
+        }
+    }
+
+    /// Returns the event that reports the leak of a record.
+    fn event<R: Record>(
+        &self,
+        context: &Context,
+        record: &R,
+        ended: LeakedPart,
+    ) -> Result<Event, Fault> {
+        context.event(EventContents {
+            organization: Some(record.meta().org_id),
+            subject: record.event_subject(),
+            actor: EventActor::unauthenticated(ActorKind::Anyone),
+            data: self.data(ended).into(),
+        })
+    }
+
+    fn data(&self, ended: LeakedPart) -> LeakedData {
+        LeakedData {
+            reported_by: self.reported_by,
+            source: self.source.map(str::to_owned),
+            host: self.host.map(str::to_owned),
+            ended,
+        }
+    }
 }
 
 /// What `text` contains, whether or not it is still valid.
@@ -40,12 +99,11 @@ pub(super) enum Contents {
     Other,
 }
 
-/// Revokes the credentials in `text` as [`revoke_leaked`] does, and calls `log` with the id of each
-/// that was valid.
+/// Revokes the credentials in `text` as [`revoke_leaked`] does, and reports each that was valid.
 pub(super) async fn revoke_all(
     context: &Context,
     text: &Secret,
-    log: impl Fn(&str) + Send + Sync,
+    leak: &LeakFound<'_>,
 ) -> Result<Contents, Fault> {
     let text = text.expose();
     let prefixed = credential::find_all(&context.config.brand, text);
@@ -53,12 +111,12 @@ pub(super) async fn revoke_all(
     let ours = distinct(prefixed, MOST).into_iter().chain(distinct(signed(text), MOST_SIGNED));
     let mut contents = Contents::Other;
     for found in ours.chain(imported) {
-        match revoke(context, found).await? {
+        match revoke(context, found, leak).await? {
             Outcome::Foreign => {}
             Outcome::Unchanged => contents = Contents::Credential,
             Outcome::Revoked(id) => {
                 contents = Contents::Credential;
-                log(&id);
+                leak.log(&id);
             }
         }
     }
@@ -76,20 +134,20 @@ enum Outcome {
 }
 
 /// Revokes one credential.
-async fn revoke(context: &Context, text: &str) -> Result<Outcome, Fault> {
+async fn revoke(context: &Context, text: &str, leak: &LeakFound<'_>) -> Result<Outcome, Fault> {
     let brand = &context.config.brand;
     let now = context.clock.now();
     let store = &context.store;
     let id = if let Some(key) = ParsedApiKey::parse(brand, text) {
-        deleted_id(store.delete_key_by_secret(&key, now).await?, &key.id)
+        revoke_key(context, &key, leak).await?
     } else if let Some(token) = ParsedCliToken::parse(brand, text) {
-        delete_record(context, &token).await?
+        delete_record::<CliTokenRecord>(context, &token, leak).await?
     } else if let Some(secret) = AgentSecret::parse(brand, text) {
-        delete_record(context, &secret).await?
+        delete_record::<AgentRecord>(context, &secret, leak).await?
     } else if let Some(token) = RunnerToken::parse(brand, text) {
-        delete_record(context, &token).await?
+        delete_record::<RunnerRecord>(context, &token, leak).await?
     } else if let Some(key) = ServiceKey::parse(brand, text) {
-        delete_record(context, &key).await?
+        delete_record::<ServiceRecord>(context, &key, leak).await?
     } else if let Some(code) = ParsedAuthorizationCode::parse(brand, text) {
         deleted_id(store.revoke_code(&code, now).await?, &code.id)
     } else if let Some(code) = ParsedDeviceCode::parse(brand, text) {
@@ -102,16 +160,15 @@ async fn revoke(context: &Context, text: &str) -> Result<Outcome, Fault> {
         report_operator_key(context, &key);
         None
     } else if let Ok(token) = RefreshToken::parse(brand, &context.keyring, text) {
-        store.revoke_family(&token.family, now).await?;
-        Some(token.family.to_string())
+        revoke_grant(context, &token.family, leak).await?
     } else if let Ok(session) = SessionToken::parse(&context.keyring, text) {
         deleted_id(store.end_session(&session.id, &session.digest).await?, &session.id)
     } else if let Some(key) = context.config.parse_api_key(text) {
-        let deletion = store.delete_key_by_secret(&key, now).await?;
+        let revoked = revoke_key(context, &key, leak).await?;
         // Nothing in the text of an imported key says that it was one.
-        return Ok(deleted_id(deletion, &key.id).map_or(Outcome::Foreign, Outcome::Revoked));
+        return Ok(revoked.map_or(Outcome::Foreign, Outcome::Revoked));
     } else {
-        return revoke_access_token(context, text).await;
+        return revoke_access_token(context, text, leak).await;
     };
     Ok(id.map_or(Outcome::Unchanged, Outcome::Revoked))
 }
@@ -148,12 +205,50 @@ fn signed(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Deletes the record of a presented credential.
-async fn delete_record<K: CredentialKind>(
+async fn delete_record<R: Record<Kind: CredentialKind>>(
     context: &Context,
-    presented: &ParsedSecret<K>,
+    presented: &ParsedSecret<R::Kind>,
+    leak: &LeakFound<'_>,
 ) -> Result<Option<String>, Fault> {
-    let deletion = context.store.delete_by_secret(&presented.id, &presented.digest).await?;
+    let found = context.store.record::<R>(&presented.id, context.clock.now()).await?;
+    let is_current = |record: &R| record.secret_tags().first() == Some(&(&presented.digest).into());
+    let Some(record) = found.filter(is_current) else { return Ok(None) };
+    let event = leak.event(context, &record, LeakedPart::Credential)?;
+    let deletion = context.store.delete_by_secret(&presented.id, &presented.digest, &event).await?;
     Ok(deleted_id(deletion, &presented.id))
+}
+
+/// Ends a grant, of which a token was presented.
+async fn revoke_grant(
+    context: &Context,
+    id: &FamilyId,
+    leak: &LeakFound<'_>,
+) -> Result<Option<String>, Fault> {
+    let found = context.store.family(id).await?.filter(|family| family.revoked_at.is_none());
+    let Some(family) = found else { return Ok(None) };
+    let event = family::event(context, &family, leak.data(LeakedPart::Credential))?;
+    let now = context.clock.now();
+    Ok(deleted_id(context.store.revoke_family_because(id, &event, now).await?, id))
+}
+
+/// Revokes a presented key: the whole key, or only its previous secret if it is that one and both
+/// are still accepted.
+async fn revoke_key(
+    context: &Context,
+    key: &ParsedApiKey,
+    leak: &LeakFound<'_>,
+) -> Result<Option<String>, Fault> {
+    let (store, now) = (&context.store, context.clock.now());
+    if let Some(id) = delete_record::<ApiKeyRecord>(context, key, leak).await? {
+        return Ok(Some(id));
+    }
+    let found: Option<ApiKeyRecord> = store.record(&key.id, now).await?;
+    let is_previous = |record: &ApiKeyRecord| {
+        record.previous_digest.as_ref().is_some_and(|previous| previous.matches(&key.digest))
+    };
+    let Some(record) = found.filter(is_previous) else { return Ok(None) };
+    let event = leak.event(context, &record, LeakedPart::PreviousSecret)?;
+    Ok(deleted_id(store.revoke_previous_secret(key, &event, now).await?, &key.id))
 }
 
 /// Returns the id of the credential, if it was deleted.
@@ -172,15 +267,19 @@ fn report_operator_key(context: &Context, key: &OperatorKey) {
 }
 
 /// Revokes a valid access token, with the family that it was issued with.
-async fn revoke_access_token(context: &Context, text: &str) -> Result<Outcome, Fault> {
+async fn revoke_access_token(
+    context: &Context,
+    text: &str,
+    leak: &LeakFound<'_>,
+) -> Result<Outcome, Fault> {
     let now = context.clock.now();
     let Ok(claims) = token::verify::access_token(context, text, RequiredAudience::Any, now) else {
         return Ok(Outcome::Foreign);
     };
     match claims.sid {
         Some(family) => {
-            context.store.revoke_family(&family, now).await?;
-            Ok(Outcome::Revoked(family.to_string()))
+            let ended = revoke_grant(context, &family, leak).await?;
+            Ok(ended.map_or(Outcome::Unchanged, Outcome::Revoked))
         }
         None => {
             context.store.revoke_access_token(&claims.jti, claims.exp).await?;

@@ -31,6 +31,7 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Fault, Refusal},
+        event::RefreshReusedData,
         id::AttemptId,
         scope::Scopes,
         secret::Secret,
@@ -92,7 +93,7 @@ pub async fn refresh(
         store_health: context.store.health(),
     };
     let state = rotation.classify(family.as_ref(), lifetimes);
-    require_valid(context, &rotation, state).await?;
+    require_valid(context, &rotation, family.as_ref(), state).await?;
     let family = family.ok_or(Refusal::FamilyInactive)?;
     if !context.config.accepts_client(&family.client_id) {
         return Err(Refusal::FamilyClientDenied.into());
@@ -117,7 +118,7 @@ pub async fn refresh(
         match context.store.rotate_family(&rotation, lifetimes).await? {
             Rotation::Rotated => {}
             Rotation::Changed { state, successor_kid } => {
-                require_valid(context, &rotation, state).await?;
+                require_valid(context, &rotation, Some(&family), state).await?;
                 let successor = successor_again(context, &presented, successor_kid.as_ref())?;
                 return Ok(tokens.with_refresh_token(successor));
             }
@@ -218,6 +219,7 @@ fn require_authentication(
 async fn require_valid(
     context: &Context,
     request: &RotationRequest<'_>,
+    family: Option<&FamilyRecord>,
     state: PresentedToken,
 ) -> Result<(), Error> {
     let presented = request.token;
@@ -229,7 +231,9 @@ async fn require_valid(
         }
         PresentedToken::Reuse => {
             telemetry::refresh_reused(&presented.family, presented.generation);
-            context.store.revoke_family(&presented.family, request.now).await?;
+            if let Some(family) = family {
+                end_reused(context, request, family).await?;
+            }
             Err(Refusal::RefreshTokenReused.into())
         }
         PresentedToken::KeyMismatch => {
@@ -243,6 +247,21 @@ async fn require_valid(
         PresentedToken::Inactive => Err(Refusal::FamilyInactive.into()),
         PresentedToken::ClientMismatch => Err(Refusal::FamilyClientMismatch.into()),
     }
+}
+
+/// Revokes the family of a token that was used again.
+async fn end_reused(
+    context: &Context,
+    request: &RotationRequest<'_>,
+    family: &FamilyRecord,
+) -> Result<(), Fault> {
+    let reused = RefreshReusedData {
+        client_id: family.client_id.clone(),
+        user_id: family.user_id.clone(),
+        address: request.address.to_owned(),
+    };
+    let event = family::event(context, family, reused)?;
+    context.store.revoke_family_because(&family.id, &event, request.now).await.map(drop)
 }
 
 /// Returns the token that replaces `presented`, with a MAC by the key `kid`.

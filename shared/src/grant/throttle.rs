@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Refusal},
+        event::{ActorKind, EventActor, EventContents, EventSubject, ReachedData, SubjectKind},
         network::Network,
     },
     store::counter::{Counter, RateLimit},
@@ -74,9 +75,22 @@ async fn count(
         RateLimit::Within => Ok(()),
         RateLimit::Exceeded { retry_after } => {
             telemetry::attempts_throttled(counter.what);
+            report_limit(context, counter).await;
             Err(Error::rejected_until(beyond, retry_after))
         }
     }
+}
+
+/// Reports that a limit was reached. Whose attempts they were is not reported: that would be an
+/// event for each address that somebody tries.
+async fn report_limit(context: &Context, counter: Counter<'_>) {
+    let contents = EventContents {
+        organization: None,
+        subject: EventSubject::named(SubjectKind::Limit, counter.what),
+        actor: EventActor::unauthenticated(ActorKind::Anyone),
+        data: ReachedData { limit: counter.limit }.into(),
+    };
+    context.report_event(contents, "").await;
 }
 
 /// Refunds an attempt. If that fails, the attempt is logged and stays counted until its window

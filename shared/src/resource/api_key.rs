@@ -16,6 +16,7 @@ use crate::{
     core::{
         clock::{after, seconds},
         error::{Error, Refusal},
+        event::{ActorKind, EventActor},
         id::{ApiKeyId, OrganizationId},
         name::Name,
         permission::Permission,
@@ -248,6 +249,13 @@ pub(super) enum KeyCreator<'a> {
 }
 
 impl KeyCreator<'_> {
+    fn event_actor(&self) -> EventActor {
+        match self {
+            Self::Caller(caller) => (*caller).into(),
+            Self::Operator(_) => EventActor::unauthenticated(ActorKind::Operator),
+        }
+    }
+
     /// Returns the expiry of the key, and whether its requests must be signed.
     pub(super) fn check(
         &self,
@@ -327,7 +335,8 @@ async fn put_new(
         properties,
         ..ApiKeyRecord::new(meta, stored, name.into(), scopes)
     };
-    context.store.put_record(&record).await?;
+    let actor = creator.event_actor();
+    owned::put_new::<ApiKeyView>(context, &record, actor).await?;
     Ok(CreatedApiKey { view: ApiKeyView::view(context, record, &LastUses::default()), key: secret })
 }
 

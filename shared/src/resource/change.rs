@@ -6,7 +6,7 @@
 //! 2. It never gets more scopes or a later expiry. That is a new credential.
 //! 3. To enable it, or to let it be used from other networks, is like creating it. The caller needs
 //!    what that needs, so nobody makes the credential that they present stronger.
-//! 4. One conditional write stores the change, if what it was judged by is still stored.
+//! 4. One transaction stores the change and its events, if what it was judged by is still stored.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -18,6 +18,7 @@ use crate::{
     core::{
         allowed_networks::AllowedNetworks,
         error::{Error, Refusal},
+        event::{ChangedData, DisabledData, EnabledData, EventData},
         external_id::ExternalId,
         metadata::Metadata,
         name::Name,
@@ -251,22 +252,51 @@ pub async fn change<V: Resource<Record: ChangeableRecord>>(
         let rights = Rights { networks, ..V::rights(context, &record) };
         owned::check_can_renew(caller, &rights)?;
     }
-    store(context, &record, &changed).await?;
+    store(context, caller, &record, &changed).await?;
     Ok(owned::view(context, changed).await?)
 }
 
-/// Stores a change of `record`.
+/// Stores a change of `record` by `caller`.
 ///
 /// # Errors
 /// [`Refusal::RecordChanged`], [`Refusal::RecordUnknown`]; a fault.
 pub(super) async fn store<R: ChangeableRecord>(
     context: &Context,
+    caller: &Principal,
     record: &R,
     changed: &R,
 ) -> Result<(), Error> {
-    match context.store.change_record(record, changed).await? {
+    let events = events(record, changed)
+        .into_iter()
+        .map(|data| owned::event_of(context, changed, caller.into(), data))
+        .collect::<Result<Vec<_>, _>>()?;
+    match context.store.change_record(record, changed, &events).await? {
         ChangeOutcome::Changed => Ok(()),
         ChangeOutcome::Conflict => Err(Refusal::RecordChanged.into()),
         ChangeOutcome::Unknown => Err(Refusal::RecordUnknown.into()),
     }
+}
+
+/// Returns what happened to a record: it was disabled or enabled, and changed otherwise.
+fn events<R: ChangeableRecord>(record: &R, changed: &R) -> Vec<EventData> {
+    let (mut old, mut new) = (record.clone(), changed.clone());
+    let (old, new) = (old.changeable(), new.changeable());
+    let state = match (old.properties.state, new.properties.state) {
+        (CredentialState::Enabled, CredentialState::Disabled) => Some(DisabledData {}.into()),
+        (CredentialState::Disabled, CredentialState::Enabled) => Some(EnabledData {}.into()),
+        (CredentialState::Enabled, CredentialState::Enabled)
+        | (CredentialState::Disabled, CredentialState::Disabled) => None,
+    };
+    let differs = [
+        ("name", old.name != new.name),
+        ("metadata", old.properties.metadata != new.properties.metadata),
+        ("external_id", old.properties.external_id != new.properties.external_id),
+        ("scopes", old.scopes != new.scopes),
+        ("expires_at", old.expires_at != new.expires_at),
+        ("allowed_networks", old.properties.allowed_networks != new.properties.allowed_networks),
+    ];
+    let members: Vec<_> =
+        differs.into_iter().filter_map(|(member, differs)| differs.then_some(member)).collect();
+    let others = (!members.is_empty()).then(|| ChangedData { members }.into());
+    state.into_iter().chain(others).collect()
 }

@@ -17,6 +17,7 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Refusal},
+        event::{CreatedData, RevocationReason, RevokedData},
         id::{CliToken, CliTokenId},
         name::Name,
         pagination::{List, PageRequest},
@@ -185,7 +186,13 @@ pub async fn create(
         epoch: user.require_epoch()?,
         expires_at,
     };
-    context.store.put_record(&record).await?;
+    let created = CreatedData {
+        scopes: Some(record.scopes.clone()),
+        expires_at: record.expires_at,
+        on_behalf_of: Some(record.on_behalf_of.clone()),
+    };
+    let event = owned::event_of(context, &record, user.into(), created)?;
+    context.store.put_record(&record, &event).await?;
     Ok(CreatedCliToken {
         view: CliTokenView::view(context, record, &LastUses::default()),
         token: secret,
@@ -218,7 +225,7 @@ pub async fn change(
         user.delegated_expiry(Some(changed.expires_at.unwrap_or(Timestamp::MAX)))?;
         user.check_networks(changed.properties.allowed_networks.as_ref())?;
     }
-    change::store(context, &record, &changed).await?;
+    change::store(context, user, &record, &changed).await?;
     let uses = context.store.uses_of(std::slice::from_ref(&changed)).await?;
     let uses = uses.into_values().next().unwrap_or_default();
     Ok(CliTokenView::view(context, changed, &uses))
@@ -267,7 +274,11 @@ pub async fn list(
 /// `insufficient_scope` for a caller who is not a user, `not_found`, or a fault.
 pub async fn delete(context: &Context, user: &Principal, id: &CliTokenId) -> Result<(), Error> {
     user_status::require_user(context, user).await?;
-    match context.store.delete_cli_token(&user.user_id, id).await? {
+    let organization = user.org_id.ok_or(Refusal::RecordUnknown)?;
+    let token: CliTokenRecord = owned::find(context, &organization, id).await?;
+    let revoked = RevokedData { reason: RevocationReason::Deleted };
+    let event = owned::event_of(context, &token, user.into(), revoked)?;
+    match context.store.delete_cli_token(&user.user_id, id, &event).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    api_key::{KeyCreator, by_operator},
+    api_key::{ApiKeyView, KeyCreator, by_operator},
     owned::{self, OwningOrganization},
     usage_plan,
 };
@@ -14,6 +14,7 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Refusal},
+        event::{ActorKind, EventActor},
         id::{ApiKeyId, OrganizationId},
         name::Name,
         rfc3339,
@@ -167,7 +168,9 @@ async fn import_key(
 ) -> Result<ImportedApiKey, Error> {
     let record = record(context, new, organization, on_behalf_of, creator)?;
     let id = record.meta.id;
-    match context.store.import_key(&record, context.clock.now()).await? {
+    let operator = EventActor::unauthenticated(ActorKind::Operator);
+    let event = owned::created::<ApiKeyView>(context, &record, operator)?;
+    match context.store.import_key(&record, &event, context.clock.now()).await? {
         Import::Imported => Ok(ImportedApiKey::Imported { id }),
         Import::Known => Ok(ImportedApiKey::Exists { id }),
         Import::OfOtherOrganization => Err(Refusal::ImportedElsewhere.into()),

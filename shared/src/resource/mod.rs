@@ -9,6 +9,8 @@ pub mod api_key;
 pub mod change;
 pub mod cli_token;
 pub mod connected_app;
+pub mod event;
+pub mod expiry;
 pub mod key_import;
 pub mod last_use;
 pub mod organization;

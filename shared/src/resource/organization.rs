@@ -7,7 +7,8 @@ use super::owned::{self, NewCredential, OwningOrganization};
 use crate::{
     context::Context,
     core::{
-        error::{Error, Refusal},
+        error::{Error, Fault, Refusal},
+        event::{ActorKind, CreatedData, Event, EventActor, EventContents, EventSubject},
         id::{self, ApiKeyId, OrganizationId},
         name::Name,
         network::Network,
@@ -132,7 +133,8 @@ pub async fn create(
     let key_name = "organization".to_owned();
     let key =
         ApiKeyRecord { on_behalf_of: owner, ..ApiKeyRecord::new(meta, stored, key_name, scopes) };
-    context.store.create_organization(&organization, &key).await?;
+    let events = events(context, creator, &organization, &key)?;
+    context.store.create_organization(&organization, &key, &events).await?;
     Ok(CreatedOrganization {
         id: organization.id,
         name: organization.name,
@@ -140,6 +142,29 @@ pub async fn create(
         api_key_id: key.meta.id,
         created_at: organization.created_at,
     })
+}
+
+/// Returns the events of a new organization and its first key.
+fn events(
+    context: &Context,
+    creator: OrganizationCreator<'_>,
+    organization: &OrganizationRecord,
+    key: &ApiKeyRecord,
+) -> Result<[Event; 2], Fault> {
+    let actor = EventActor::unauthenticated(match creator {
+        OrganizationCreator::Operator => ActorKind::Operator,
+        OrganizationCreator::Anyone { .. } => ActorKind::Anyone,
+    });
+    let created =
+        CreatedData { on_behalf_of: organization.owner.clone(), ..CreatedData::default() };
+    let of_organization = EventContents {
+        organization: Some(organization.id),
+        subject: EventSubject::record(&organization.id, Some(&organization.name)),
+        actor: actor.clone(),
+        data: created.clone().into(),
+    };
+    let of_key = CreatedData { scopes: Some(key.scopes.clone()), ..created };
+    Ok([context.event(of_organization)?, owned::event_of(context, key, actor, of_key)?])
 }
 
 async fn count_signup(context: &Context, address: &str) -> Result<(), Error> {

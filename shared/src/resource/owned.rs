@@ -11,6 +11,10 @@ use crate::{
         allowed_networks::AllowedNetworks,
         clock::whole_seconds,
         error::{Error, Fault, Refusal},
+        event::{
+            CreatedData, Event, EventActor, EventContents, EventData, ReplacedCredential,
+            RevocationReason, RevokedData, RotatedData,
+        },
         id::{self, OrganizationId, TypeSafeId},
         pagination::{List, PageRequest},
         permission::Permission,
@@ -97,6 +101,8 @@ pub trait Resource: Sized {
     const READ: Permission;
     /// The permission to create, change and delete it.
     const MANAGE: Permission;
+    /// Whether the record has scopes.
+    const HAS_SCOPES: bool = true;
 
     /// Returns what the record can do, and on whose behalf it was created.
     fn rights(context: &Context, record: &Self::Record) -> Rights;
@@ -176,8 +182,7 @@ pub(super) async fn find<R: Record>(
 /// working with the next request.
 ///
 /// Deleting needs what creating would: all scopes and resources of the record. A caller who does
-/// not manage the users can delete only what was created on behalf of the same user. A caller who
-/// can do everything needs no read.
+/// not manage the users can delete only what was created on behalf of the same user.
 ///
 /// # Errors
 /// `insufficient_scope`, `not_found`, or a fault.
@@ -188,11 +193,13 @@ pub async fn delete<V: Resource>(
 ) -> Result<(), Error> {
     caller.require(V::MANAGE)?;
     let organization = caller.require_organization()?;
+    let record: V::Record = find(context, &organization, id).await?;
     if caller.check_can_delegate(&Scopes::all(), &ResourceLimits::default()).is_err() {
-        let record: V::Record = find(context, &organization, id).await?;
         check_can_delete::<V>(context, caller, &record)?;
     }
-    match context.store.delete(&organization, id).await? {
+    let revoked = RevokedData { reason: RevocationReason::Deleted };
+    let event = event_of(context, &record, caller.into(), revoked)?;
+    match context.store.delete(&organization, id, &event).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
@@ -210,6 +217,46 @@ pub(super) fn check_can_delete<V: Resource>(
     caller
         .check_can_delegate(&rights.scopes, &rights.resources)
         .map_err(|_| Refusal::RecordBeyondCaller)
+}
+
+/// Returns an event of a record that an organization owns.
+pub(super) fn event_of<R: Record>(
+    context: &Context,
+    record: &R,
+    actor: EventActor,
+    data: impl Into<EventData>,
+) -> Result<Event, Fault> {
+    context.event(EventContents {
+        organization: Some(record.meta().org_id),
+        subject: record.event_subject(),
+        actor,
+        data: data.into(),
+    })
+}
+
+/// Returns the event of a new record that `actor` creates.
+pub(super) fn created<V: Resource>(
+    context: &Context,
+    record: &V::Record,
+    actor: EventActor,
+) -> Result<Event, Fault> {
+    let rights = V::rights(context, record);
+    let created = CreatedData {
+        scopes: V::HAS_SCOPES.then_some(rights.scopes),
+        expires_at: rights.expires_at,
+        on_behalf_of: rights.on_behalf_of,
+    };
+    event_of(context, record, actor, created)
+}
+
+/// Stores a new record that `actor` creates.
+pub(super) async fn put_new<V: Resource>(
+    context: &Context,
+    record: &V::Record,
+    actor: EventActor,
+) -> Result<(), Fault> {
+    let event = created::<V>(context, record, actor)?;
+    context.store.put_record(record, &event).await
 }
 
 /// Returns the refusal of a new credential. If one of its scopes, in the order in which the caller
@@ -264,7 +311,17 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
 ) -> Result<Secret, Error> {
     let record = find_to_renew::<V>(context, caller, id).await?;
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
-    match context.store.replace_secret(&record, &minted, old(&record)).await? {
+    let old = old(&record);
+    let rotated = RotatedData {
+        replaced: ReplacedCredential::Secret,
+        previous_expires_at: match old {
+            OldSecret::Ends => None,
+            OldSecret::OverlapsUntil(until) => Some(until),
+        },
+        tokens_ended: None,
+    };
+    let event = event_of(context, &record, caller.into(), rotated)?;
+    match context.store.replace_secret(&record, &minted, old, &event).await? {
         SecretReplacement::Replaced => Ok(minted.secret),
         SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
     }

@@ -110,6 +110,7 @@ impl Resource for RunnerView {
     type Record = RunnerRecord;
     const READ: Permission = Permission::RunnersRead;
     const MANAGE: Permission = Permission::RunnersManage;
+    const HAS_SCOPES: bool = false;
 
     fn rights(_context: &Context, record: &RunnerRecord) -> Rights {
         Rights {
@@ -200,7 +201,7 @@ pub async fn create(
         last_seen_from: None,
         last_seen_with: None,
     };
-    context.store.put_record(&record).await?;
+    owned::put_new::<RunnerView>(context, &record, caller.into()).await?;
     Ok(CreatedRunner {
         view: RunnerView::view(context, record, &LastUses::default()),
         token: secret,

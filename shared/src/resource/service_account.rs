@@ -15,6 +15,7 @@ use crate::{
     core::{
         epoch::Epoch,
         error::{Error, Refusal},
+        event::{ReplacedCredential, RotatedData},
         id::{Agent, AgentId, Service, TypeSafeId},
         name::Name,
         permission::Permission,
@@ -307,7 +308,7 @@ impl CheckedAccount {
             on_behalf_of: caller.acting_user(),
             expires_at: caller.delegated_expiry(None)?,
         };
-        context.store.put_record(&record).await?;
+        owned::put_new::<ServiceAccountView<K>>(context, &record, caller.into()).await?;
         Ok(ServiceAccountView::view(context, record, &LastUses::default()))
     }
 }
@@ -341,18 +342,28 @@ pub async fn renew_agent_secret(
     let agent = owned::find_to_renew::<AgentView>(context, caller, id).await?;
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
     let secret = AgentCredential::Secret(StoredSecret::from(&minted));
-    replace_credential(context, &agent, &secret, end_tokens).await?;
+    replace_credential(context, caller, &agent, &secret, end_tokens).await?;
     Ok(minted.secret)
 }
 
 async fn replace_credential(
     context: &Context,
+    caller: &Principal,
     agent: &AgentRecord,
     new: &AgentCredential,
     end_tokens: bool,
 ) -> Result<(), Error> {
     let old_tokens = if end_tokens { OldTokens::End } else { OldTokens::Continue };
-    match context.store.replace_agent_credential(agent, new, old_tokens).await? {
+    let rotated = RotatedData {
+        replaced: match new {
+            AgentCredential::Secret(_) => ReplacedCredential::Secret,
+            AgentCredential::Keys(_) => ReplacedCredential::Keys,
+        },
+        previous_expires_at: None,
+        tokens_ended: Some(end_tokens),
+    };
+    let event = owned::event_of(context, agent, caller.into(), rotated)?;
+    match context.store.replace_agent_credential(agent, new, old_tokens, &event).await? {
         SecretReplacement::Replaced => Ok(()),
         SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
     }
@@ -392,6 +403,6 @@ pub async fn replace_agent_keys(
     let keys = keys(context, new.jwks.as_ref(), new.jwks_uri.as_deref())?;
     let agent: AgentRecord = owned::find_to_renew::<AgentView>(context, caller, id).await?;
     let credential = AgentCredential::Keys(keys);
-    replace_credential(context, &agent, &credential, new.end_tokens).await?;
+    replace_credential(context, caller, &agent, &credential, new.end_tokens).await?;
     Ok(owned::view(context, AgentRecord { credential, ..agent }).await?)
 }

@@ -14,6 +14,7 @@ use crate::{
         email::Email,
         epoch::Epoch,
         error::{Error, Refusal},
+        event::{CreatedData, EventActor, RevocationReason, RevokedData},
         id::{CliTokenId, OrganizationId, UserId},
         permission::Permission,
         principal::{Principal, Role},
@@ -170,7 +171,13 @@ pub async fn create(
         None => None,
         Some(password) => Some(PasswordHash::hash(password, &context.entropy).await?),
     };
-    match context.store.create_user(&user, hash, password::metadata(&user.email)).await? {
+    let created = CreatedData {
+        scopes: Some(scopes(context, &user)),
+        expires_at: None,
+        on_behalf_of: user.on_behalf_of.clone(),
+    };
+    let event = owned::event_of(context, &user, caller.into(), created)?;
+    match context.store.create_user(&user, hash, password::metadata(&user.email), &event).await? {
         CreateUser::Created => Ok(CreatedUser {
             view: UserView::view(context, user, &LastUses::default()),
             invitation: invitation.map(|(_, shown)| shown),
@@ -270,12 +277,15 @@ pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Resul
     caller.require(UserView::MANAGE)?;
     let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
     caller.check_can_delegate(&scopes(context, &user), &ResourceLimits::default())?;
-    match context.store.delete_user(&user).await? {
+    let revoked = RevokedData { reason: RevocationReason::Deleted };
+    let event = owned::event_of(context, &user, caller.into(), revoked)?;
+    match context.store.delete_user(&user, &event).await? {
         UserDeletion::Deleted => {}
         UserDeletion::DisabledByOperator => return Err(disabled_by_operator()),
         UserDeletion::Unknown => return Err(Refusal::RecordUnknown.into()),
     }
-    delete_cli_tokens(context, user.meta.org_id, &Subject::User(user.meta.id)).await
+    let user_id = Subject::User(user.meta.id);
+    delete_cli_tokens(context, user.meta.org_id, &user_id, &caller.into()).await
 }
 
 /// Returns the refusal to change what the operator decided about a user.
@@ -289,6 +299,7 @@ pub(super) async fn delete_cli_tokens(
     context: &Context,
     organization: OrganizationId,
     user_id: &Subject,
+    actor: &EventActor,
 ) -> Result<(), Error> {
     let now = context.clock.now();
     let mut cursor: Option<CliTokenId> = None;
@@ -296,7 +307,9 @@ pub(super) async fn delete_cli_tokens(
         let tokens =
             context.store.newest_cli_tokens(&organization, user_id, cursor.as_ref(), now).await?;
         for token in tokens.0 {
-            context.store.delete_cli_token(user_id, &token.meta.id).await?;
+            let revoked = RevokedData { reason: RevocationReason::UserEnded };
+            let event = owned::event_of(context, &token, actor.clone(), revoked)?;
+            context.store.delete_cli_token(user_id, &token.meta.id, &event).await?;
         }
         cursor = tokens.1;
         if cursor.is_none() {

@@ -11,6 +11,10 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Refusal},
+        event::{
+            ActorKind, DisabledData, EnabledData, EventActor, EventContents, EventData,
+            EventSubject, SignedOutData,
+        },
         permission::Permission,
         principal::{Principal, Role},
         scope::ResourceLimits,
@@ -47,6 +51,13 @@ impl UserManager<'_> {
             Self::Caller(_) => Authority::Organization,
         }
     }
+
+    fn event_actor(self) -> EventActor {
+        match self {
+            Self::Operator => EventActor::unauthenticated(ActorKind::Operator),
+            Self::Caller(caller) => caller.into(),
+        }
+    }
 }
 
 /// Disables a user: all credentials end, and the user gets no new ones.
@@ -72,7 +83,7 @@ pub async fn disable(
         (found, _) => found?,
     };
     let disabled = Disabled { at: context.clock.now(), by: manager.authority() };
-    change(context, &member, UserChange::Disable(disabled)).await
+    change(context, manager, &member, UserChange::Disable(disabled)).await
 }
 
 /// Allows a disabled user to sign in again. Credentials that ended do not come back.
@@ -101,7 +112,7 @@ pub async fn enable(
             admission::authorize(context, caller, role(context, &member)).await?;
         }
     }
-    change(context, &member, UserChange::Enable { by }).await
+    change(context, manager, &member, UserChange::Enable { by }).await
 }
 
 /// Ends all credentials of a user. Users can do that to themselves.
@@ -123,7 +134,7 @@ pub async fn sign_out(
         }
         UserManager::Operator | UserManager::Caller(_) => find(context, manager, &user_id).await?,
     };
-    change(context, &member, UserChange::SignOut).await
+    change(context, manager, &member, UserChange::SignOut).await
 }
 
 /// Parses the id of a user of any kind.
@@ -178,24 +189,45 @@ fn role(context: &Context, member: &MembershipRecord) -> Role {
 
 async fn change(
     context: &Context,
+    manager: UserManager<'_>,
     member: &MembershipRecord,
     change: UserChange,
 ) -> Result<(), Error> {
-    match context.store.change_member(&member.user_id, &member.org_id, change).await? {
+    let event = context.event(EventContents {
+        organization: Some(member.org_id),
+        subject: EventSubject::user(&member.user_id),
+        actor: manager.event_actor(),
+        data: event_data(change),
+    })?;
+    match context.store.change_member(&member.user_id, &member.org_id, change, &event).await? {
         MemberUpdate::Updated => {}
         MemberUpdate::DisabledByOperator => return Err(user::disabled_by_operator()),
         MemberUpdate::Unknown => return Err(Refusal::RecordUnknown.into()),
     }
     telemetry::user_changed(&member.user_id, change.as_str());
     match change {
-        UserChange::SignOut | UserChange::Enable { .. } => remove_ended(context, member).await,
+        UserChange::SignOut | UserChange::Enable { .. } => {
+            remove_ended(context, member, &manager.event_actor()).await
+        }
         // Until the user is enabled, every one of them is answered with the same refusal.
         UserChange::Disable(_) => Ok(()),
     }
 }
 
+fn event_data(change: UserChange) -> EventData {
+    match change {
+        UserChange::SignOut => SignedOutData {}.into(),
+        UserChange::Disable(_) => DisabledData {}.into(),
+        UserChange::Enable { .. } => EnabledData {}.into(),
+    }
+}
+
 /// Removes the ended credentials of a user from the lists.
-async fn remove_ended(context: &Context, member: &MembershipRecord) -> Result<(), Error> {
+async fn remove_ended(
+    context: &Context,
+    member: &MembershipRecord,
+    actor: &EventActor,
+) -> Result<(), Error> {
     let (store, now, user_id) = (&context.store, context.clock.now(), &member.user_id);
     for session in store.sessions_of(user_id, &context.config.lifetimes, now).await? {
         store.end_session_of(user_id, &session.id).await?;
@@ -203,5 +235,5 @@ async fn remove_ended(context: &Context, member: &MembershipRecord) -> Result<()
     for family in store.families_of(user_id, now).await? {
         store.revoke_family_of(user_id, &family.id, now).await?;
     }
-    user::delete_cli_tokens(context, member.org_id, user_id).await
+    user::delete_cli_tokens(context, member.org_id, user_id, actor).await
 }

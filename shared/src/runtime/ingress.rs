@@ -65,7 +65,8 @@ pub async fn serve(
         log(&outcome);
         outcome
     };
-    let outcome = telemetry::metered(&app.context.clock, outcome).instrument(span).await;
+    let outcome =
+        telemetry::metered(&app.context.clock, &request_id, outcome).instrument(span).await;
     let response = outcome.unwrap_or_else(|error| Response::error(&error, &request_id));
     let response = cors::share(&path, response);
     let response = if is_head { response.without_body() } else { response };

@@ -1,6 +1,8 @@
 //! API keys.
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 use jiff::{
     Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -8,19 +10,21 @@ use jiff::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deletion, HasSecret, Record, RecordMeta, RecordUpdate, Store, StoredSecret,
-    client::{fault, unexpected},
-    conditional::{Conditional, conditional, first_unmet},
+    Deletion, HasSecret, Record, RecordMeta, RecordUpdate, SecretReplacement, Store, StoredSecret,
+    client::unexpected,
+    conditional::{Conditional, conditional},
     item::{from_item, hex, milliseconds, seconds, text},
     key,
     last_use::SecretTag,
     properties::{Properties, changeable},
     record::item_of_record,
+    transaction,
 };
 use crate::{
     core::{
         clock::{at_most, whole_seconds},
         error::Fault,
+        event::Event,
         id::{ApiKey, ApiKeyId},
         plan::PlanName,
         scope::{ResourceLimits, Scopes},
@@ -155,33 +159,35 @@ pub enum Import {
 }
 
 impl Store {
-    /// Stores a key whose id is that of its imported digest. One that has expired is replaced.
+    /// Stores a key whose id is that of its imported digest, and the event that reports it. One
+    /// that has expired is replaced.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn import_key(&self, key: &ApiKeyRecord, now: Timestamp) -> Result<Import, Fault> {
+    pub async fn import_key(
+        &self,
+        key: &ApiKeyRecord,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<Import, Fault> {
         const WHAT: &str = "import a key";
         let put = Put::builder()
             .table_name(&self.tables.keys)
             .set_item(Some(item_of_record(key)?))
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", seconds(now))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(|error| Fault::Serialization(error.into()))?;
+            .map_err(transaction::incomplete)?;
         let put = TransactWriteItem::builder().put(put).build();
-        let writes = vec![put, self.put_first_use(key)?];
-        let request = self.client.transact_write_items().set_transact_items(Some(writes));
-        match Box::pin(request.send()).await {
-            Ok(_) => return Ok(Import::Imported),
-            Err(error) if first_unmet(&error) == Some(0) => {}
-            Err(error) => return Err(fault(WHAT)(error)),
-        }
-        let stored = self.keys_item(text(&key.meta.id), WHAT).await?;
-        match stored.map(from_item::<ApiKeyRecord>).transpose()? {
-            Some(stored) if stored.meta.org_id == key.meta.org_id => Ok(Import::Known),
-            Some(_) => Ok(Import::OfOtherOrganization),
-            None => Err(unexpected(WHAT, "the key was deleted meanwhile")),
-        }
+        let writes = vec![put, self.put_first_use(key)?, self.event_write(event)?];
+        let stored = match self.transact(writes, WHAT).await? {
+            Conditional::Met(()) => return Ok(Import::Imported),
+            Conditional::NotMet(stored) => stored,
+        };
+        let stored = stored.ok_or_else(|| unexpected(WHAT, "the stored key is missing"))?;
+        let is_of_it = from_item::<ApiKeyRecord>(stored)?.meta.org_id == key.meta.org_id;
+        Ok(if is_of_it { Import::Known } else { Import::OfOtherOrganization })
     }
 
     /// Changes the usage plan of a key, or removes it.
@@ -212,33 +218,27 @@ impl Store {
         }
     }
 
-    /// Revokes the presented secret: the whole key, or only the previous secret if it is that one
-    /// and both are still accepted.
+    /// Revokes the presented secret, which is the one before the last rotation, if it is still
+    /// accepted, and stores the event that reports it. The key stays.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_key_by_secret(
+    pub async fn revoke_previous_secret(
         &self,
         key: &ParsedApiKey,
+        event: &Event,
         now: Timestamp,
     ) -> Result<Deletion, Fault> {
-        if self.delete_by_secret(&key.id, &key.digest).await? == Deletion::Deleted {
-            return Ok(Deletion::Deleted);
-        }
-        let outcome = self
-            .client
-            .update_item()
+        let update = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&key.id))
             .update_expression("REMOVE previous_digest, previous_expires_at_ms")
             .condition_expression("previous_digest = :held AND previous_expires_at_ms > :now")
             .expression_attribute_values(":held", hex(&key.digest))
-            .expression_attribute_values(":now", milliseconds(now))
-            .send()
-            .await;
-        match conditional(outcome, "revoke the previous secret of a key")? {
-            Conditional::Met(_) => Ok(Deletion::Deleted),
-            Conditional::NotMet(_) => Ok(Deletion::Unknown),
+            .expression_attribute_values(":now", milliseconds(now));
+        match self.replace(update, event, "revoke the previous secret of a key").await? {
+            SecretReplacement::Replaced => Ok(Deletion::Deleted),
+            SecretReplacement::Changed => Ok(Deletion::Unknown),
         }
     }
 }

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     operation::update_item::builders::UpdateItemFluentBuilder,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, Update, builders::UpdateBuilder},
 };
 
 use super::{
     Record, Store,
-    conditional::{Conditional, conditional},
+    conditional::Conditional,
     item::{Item, attribute, text},
     key,
     record::item_of_record,
+    transaction,
 };
-use crate::core::{allowed_networks::AllowedNetworks, error::Fault};
+use crate::core::{allowed_networks::AllowedNetworks, error::Fault, event::Event};
 
 /// The attributes that decide who may change a record, and what is narrower than before. A change
 /// that was judged by other values than those that are stored is not written: two changes at once
@@ -98,59 +99,76 @@ impl ConditionalUpdate {
     }
 }
 
+/// An update that takes a condition: on its own, or in a transaction.
+pub(super) trait ConditionalBuilder: Sized {
+    /// Adds the condition.
+    fn condition(self, condition: String) -> Self;
+    /// Adds a value that the condition names.
+    fn value(self, placeholder: &str, value: AttributeValue) -> Self;
+}
+
+macro_rules! conditional_builders {
+    ($($builder:ty)*) => {$(
+        impl ConditionalBuilder for $builder {
+            fn condition(self, condition: String) -> Self {
+                self.condition_expression(condition)
+            }
+
+            fn value(self, placeholder: &str, value: AttributeValue) -> Self {
+                self.expression_attribute_values(placeholder, value)
+            }
+        }
+    )*};
+}
+
+conditional_builders!(UpdateBuilder UpdateItemFluentBuilder);
+
 /// Adds to a write the condition `when`, and that a credential can still be used from `networks`.
-pub(super) fn while_allowed_from(
+pub(super) fn while_allowed_from<B: ConditionalBuilder>(
     networks: Option<&AllowedNetworks>,
     when: &str,
-    request: UpdateItemFluentBuilder,
-) -> Result<UpdateItemFluentBuilder, Fault> {
+    update: B,
+) -> Result<B, Fault> {
     Ok(match networks {
-        None => request
-            .condition_expression(format!("{when} AND attribute_not_exists(allowed_networks)")),
-        Some(networks) => request
-            .condition_expression(format!("{when} AND allowed_networks = :networks"))
-            .expression_attribute_values(":networks", attribute(networks)?),
+        None => update.condition(format!("{when} AND attribute_not_exists(allowed_networks)")),
+        Some(networks) => update
+            .condition(format!("{when} AND allowed_networks = :networks"))
+            .value(":networks", attribute(networks)?),
     })
 }
 
 impl Store {
-    /// Makes `new` of the record `old`, if it is still what was read: one write of the attributes
-    /// that differ.
+    /// Makes `new` of the record `old`, if it is still what was read, by a write of the attributes
+    /// that differ, and stores the events that report it.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn change_record<R: Record>(&self, old: &R, new: &R) -> Result<ChangeOutcome, Fault> {
+    pub async fn change_record<R: Record>(
+        &self,
+        old: &R,
+        new: &R,
+        events: &[Event],
+    ) -> Result<ChangeOutcome, Fault> {
         let (old_item, new_item) = (item_of_record(old)?, item_of_record(new)?);
         let update = ConditionalUpdate::between(&old_item, &new_item);
         if update.is_empty() {
             return Ok(ChangeOutcome::Changed);
         }
-        let outcome = self
-            .client
-            .update_item()
+        let change = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&old.meta().id))
             .update_expression(update.expression())
             .condition_expression(update.condition())
             .set_expression_attribute_names(Some(update.names))
-            .set_expression_attribute_values(Some(update.values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        Ok(match conditional(outcome, "change a record")? {
-            Conditional::Met(_) => ChangeOutcome::Changed,
+            .set_expression_attribute_values(Some(update.values));
+        let mut writes = vec![transaction::update(change)?];
+        for event in events {
+            writes.push(self.event_write(event)?);
+        }
+        Ok(match self.transact(writes, "change a record").await? {
+            Conditional::Met(()) => ChangeOutcome::Changed,
             Conditional::NotMet(None) => ChangeOutcome::Unknown,
-            // The SDK repeated the write after a lost response.
-            Conditional::NotMet(Some(stored)) if is_ours(&stored, &old_item, &new_item) => {
-                ChangeOutcome::Changed
-            }
             Conditional::NotMet(Some(_)) => ChangeOutcome::Conflict,
         })
     }
-}
-
-/// Reports whether a stored item has every attribute that makes `new` of `old`.
-fn is_ours(stored: &Item, old: &Item, new: &Item) -> bool {
-    let names = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name));
-    names.into_iter().all(|name| stored.get(name) == new.get(name))
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::core::{
     epoch::Epoch,
     error::Fault,
+    event::Event,
     id::{CliToken, CliTokenId, OrganizationId},
     pagination::PageRequest,
     scope::{ResourceLimits, Scopes},
@@ -117,7 +118,7 @@ impl Store {
         Ok((records, next))
     }
 
-    /// Deletes a user's token.
+    /// Deletes a user's token, and stores the event that reports it.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -125,8 +126,9 @@ impl Store {
         &self,
         user_id: &Subject,
         id: &CliTokenId,
+        event: &Event,
     ) -> Result<Deletion, Fault> {
         let condition = AttributeEquals { attribute: "on_behalf_of", value: text(&user_id) };
-        self.delete_record_with(text(id), condition, Vec::new()).await
+        self.delete_record_if(text(id), condition, event).await
     }
 }

@@ -13,8 +13,8 @@ use aws_sdk_dynamodb::{
     error::{BoxError, ProvideErrorMetadata, SdkError},
     operation::{
         batch_get_item::BatchGetItemError, delete_item::DeleteItemError, get_item::GetItemError,
-        put_item::PutItemError, query::QueryError, transact_write_items::TransactWriteItemsError,
-        update_item::UpdateItemError,
+        put_item::PutItemError, query::QueryError, scan::ScanError,
+        transact_write_items::TransactWriteItemsError, update_item::UpdateItemError,
     },
 };
 use aws_smithy_runtime_api::{
@@ -171,9 +171,11 @@ impl ClassifyRetry for RetryConflicts {
     }
 }
 
-/// Reports whether the error is a conflict with a transaction.
+/// Reports whether the error is a conflict with a transaction, or with an earlier attempt of the
+/// same one.
 fn is_conflict(error: &OperationError) -> bool {
-    code(error) == Some("TransactionConflictException")
+    const CONFLICTS: [&str; 2] = ["TransactionConflictException", "TransactionInProgressException"];
+    code(error).is_some_and(|code| CONFLICTS.contains(&code))
         || is_cancelled_for(error, "TransactionConflict")
 }
 
@@ -203,7 +205,7 @@ fn code(error: &OperationError) -> Option<&str> {
         };
     }
     of!(
-        GetItemError BatchGetItemError QueryError PutItemError UpdateItemError DeleteItemError
+        GetItemError BatchGetItemError QueryError ScanError PutItemError UpdateItemError DeleteItemError
         TransactWriteItemsError
     )
 }

@@ -74,6 +74,18 @@ pub(super) fn first_unmet(error: &SdkError<TransactWriteItemsError>) -> Option<u
     }
 }
 
+/// Returns the item that did not meet its condition in a transaction, if that is why the
+/// transaction was cancelled, and the write asked for it.
+pub(super) fn unmet_item(error: &SdkError<TransactWriteItemsError>) -> Option<Option<Item>> {
+    let unmet = first_unmet(error)?;
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            Some(cancelled.cancellation_reasons().get(unmet)?.item().cloned())
+        }
+        _ => None,
+    }
+}
+
 /// The condition that an attribute of the stored item has a value. It implies that the item exists.
 pub(super) struct AttributeEquals {
     /// The attribute's name.

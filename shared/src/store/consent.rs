@@ -4,20 +4,21 @@
 //! A family of a consent is stored together with its id in the consent, and only as long as the
 //! consent exists. So ending a consent finds every family, with a consistent read.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
     client::fault,
-    conditional::{Conditional, conditional},
+    conditional::Conditional,
     item::{from_item, item_of, number, text},
-    key,
+    key, transaction,
 };
 use crate::core::{
     audience::Audience,
     error::Fault,
+    event::Event,
     id::{ClientId, Consent, ConsentId, FamilyId},
     scope::Scopes,
     subject::Subject,
@@ -116,7 +117,8 @@ impl Store {
         item.map(from_item).transpose()
     }
 
-    /// Stores a consent in place of `before`, as it was read.
+    /// Stores a consent in place of `before`, as it was read, and the event that reports it, if it
+    /// is one.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -124,44 +126,47 @@ impl Store {
         &self,
         consent: &ConsentRecord,
         before: Option<&ConsentRecord>,
+        event: Option<&Event>,
     ) -> Result<ConsentWrite, Fault> {
-        let request = self
-            .client
-            .put_item()
-            .table_name(&self.tables.families)
-            .set_item(Some(item_of(consent)?))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match before {
-            None => request.condition_expression("attribute_not_exists(pk)"),
-            Some(before) => request
+        let put =
+            Put::builder().table_name(&self.tables.families).set_item(Some(item_of(consent)?));
+        let put = match before {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(before) => put
                 .condition_expression(UNCHANGED)
                 .expression_attribute_values(":revision", number(before.revision)),
         };
-        match conditional(request.send().await, "store a consent")? {
-            Conditional::Met(_) => Ok(ConsentWrite::Written),
-            Conditional::NotMet(stored) => {
-                // The SDK may have repeated the write after its response was lost.
-                let stored: Option<ConsentRecord> = stored.map(from_item).transpose()?;
-                let is_ours = stored.is_some_and(|stored| stored == *consent);
-                Ok(if is_ours { ConsentWrite::Written } else { ConsentWrite::Changed })
-            }
-        }
+        let put = put.build().map_err(transaction::incomplete)?;
+        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
+        writes.extend(event.map(|event| self.event_write(event)).transpose()?);
+        self.write_consent(writes, "store a consent").await
     }
 
-    /// Deletes a consent as it was read.
+    /// Deletes a consent as it was read, and stores the event that reports it.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_consent(&self, consent: &ConsentRecord) -> Result<ConsentWrite, Fault> {
-        let request = self
-            .client
-            .delete_item()
+    pub async fn delete_consent(
+        &self,
+        consent: &ConsentRecord,
+        event: &Event,
+    ) -> Result<ConsentWrite, Fault> {
+        let deletion = Delete::builder()
             .table_name(&self.tables.families)
             .key(key::PK, AttributeValue::S(consent.pk.clone()))
             .condition_expression(UNCHANGED)
             .expression_attribute_values(":revision", number(consent.revision));
-        match conditional(request.send().await, "delete a consent")? {
-            Conditional::Met(_) => Ok(ConsentWrite::Written),
+        let writes = vec![transaction::delete(deletion)?, self.event_write(event)?];
+        self.write_consent(writes, "delete a consent").await
+    }
+
+    async fn write_consent(
+        &self,
+        writes: Vec<TransactWriteItem>,
+        operation: &'static str,
+    ) -> Result<ConsentWrite, Fault> {
+        match self.transact(writes, operation).await? {
+            Conditional::Met(()) => Ok(ConsentWrite::Written),
             Conditional::NotMet(_) => Ok(ConsentWrite::Changed),
         }
     }

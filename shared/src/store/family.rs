@@ -1,5 +1,6 @@
 //! Refresh-token families: one item each.
 
+use aws_sdk_dynamodb::types::Update;
 use jiff::{
     SignedDuration, Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -13,6 +14,7 @@ use super::{
     item::{from_item, item_of, milliseconds, seconds, text},
     key,
     token_owner::TokenOwner,
+    transaction,
 };
 use crate::{
     core::{
@@ -21,6 +23,7 @@ use crate::{
         clock::{LEEWAY, after},
         epoch::Epoch,
         error::Fault,
+        event::Event,
         id::{
             self, AccessTokenId, AttemptId, ClientId, ConsentId, Family, FamilyId, OrganizationId,
         },
@@ -184,6 +187,29 @@ impl Store {
     pub async fn revoke_family(&self, family: &FamilyId, now: Timestamp) -> Result<(), Fault> {
         let condition = AttributeEquals { attribute: key::PK, value: text(family) };
         self.revoke_family_if(family, now, condition).await.map(drop)
+    }
+
+    /// Revokes a family that is not revoked yet, and stores the event that reports why.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn revoke_family_because(
+        &self,
+        family: &FamilyId,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<Deletion, Fault> {
+        let revocation = Update::builder()
+            .table_name(&self.tables.families)
+            .key(key::PK, text(family))
+            .update_expression("SET revoked_at_ms = :now")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(revoked_at_ms)")
+            .expression_attribute_values(":now", milliseconds(now));
+        let writes = vec![transaction::update(revocation)?, self.event_write(event)?];
+        match self.transact(writes, "revoke a family").await? {
+            Conditional::Met(()) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
+        }
     }
 
     async fn revoke_family_if(

@@ -22,9 +22,13 @@
 //! | `Nonces` | sign-in, authorization code, device code | its id |
 //! | `Nonces` | the device code that a user code stands for | `uco_` and a keyed code of it |
 //! | `Nonces` | form of the portal that was sent | `frm_` and the SHA-256 of the form |
+//! | `Nonces` | how far the scan of a day is | `scn_` and the day |
 //! | `Nonces` | counter of failures | `thr_`, the kind, the SHA-256 of the subject, and the
 //! window's end |
 //! | `Uses` | last uses of a credential's secrets, from its creation on | the credential's id |
+//! | `Events` | event of a record | the id of the record |
+//! | `Events` | event of a user of any kind | as that of the user in `Keys`, with `own_` |
+//! | `Events` | event of a rule, an issuer or a limit | `tru_`, `iss_` or `lim_`, and its name |
 //!
 //! Ids are public. No secret, and no digest of one, is part of a key, because keys appear in
 //! metadata and audit trails.
@@ -35,14 +39,17 @@ use crate::{
     core::{
         audience::{Audience, ResourceUri},
         email::Email,
+        event::{EventSubject, SubjectKind},
         id::{ClientId, OrganizationId},
         subject::{CredentialId, Subject},
     },
     crypto::{Digest, mac::Tag, thumbprint::KeyThumbprint},
 };
 
-/// The partition key of every table. There are no sort keys.
+/// The partition key of every table. Only `Events` has a sort key.
 pub const PK: &str = "pk";
+/// The sort key of `Events`, which sorts by time.
+pub const EVENT_ID: &str = "id";
 /// The attribute of DynamoDB's time to live, in epoch **seconds**. DynamoDB deletes up to days
 /// late, so every read checks the time itself.
 pub const TTL: &str = "expires_at";
@@ -53,7 +60,7 @@ pub const LISTING_INDEX: &str = "by_organization";
 /// never consistent either.
 pub const USER_INDEX: &str = "by_person";
 /// The partition key of every index. The sort key of both above is [`PK`], which sorts by creation
-/// time.
+/// time; that of the index of `Events` is [`EVENT_ID`].
 pub const LISTING: &str = "listing";
 
 // The indexes that answer questions (docs/decisions/0043). They contain only keys, so that a change
@@ -117,6 +124,11 @@ pub fn user_code(code: &Tag) -> String {
     format!("uco_{}", Digest::of(code).to_hex())
 }
 
+/// Returns the key of the progress of the scan of a day.
+pub fn scan(day: &str) -> String {
+    format!("scn_{day}")
+}
+
 /// Returns the key of a form that was sent.
 pub fn form(form: &Digest) -> String {
     format!("frm_{}", form.to_hex())
@@ -130,6 +142,32 @@ pub fn counter(what: &str, whom: &str, until_s: i64) -> String {
 /// Returns the key of the record that names a user's organization.
 pub fn membership(user_id: &Subject) -> String {
     format!("own_{}", Digest::of(user_id.to_string().as_bytes()).to_hex())
+}
+
+/// Returns the partition of the events of a subject. Issuers choose the ids of their users, so that
+/// no policy could name them.
+pub fn events_of(subject: &EventSubject) -> String {
+    let id = &subject.id;
+    match subject.kind {
+        SubjectKind::Issuer => format!("iss_{id}"),
+        SubjectKind::Limit => format!("lim_{id}"),
+        SubjectKind::TrustRule => format!("tru_{id}"),
+        SubjectKind::User => membership(&Subject::from(id.as_str())),
+        SubjectKind::Agent
+        | SubjectKind::ApiKey
+        | SubjectKind::CliToken
+        | SubjectKind::Consent
+        | SubjectKind::Grant
+        | SubjectKind::Organization
+        | SubjectKind::Runner
+        | SubjectKind::Service => id.clone(),
+    }
+}
+
+/// Returns the partition of the events of the record or user `id`, of whatever kind.
+pub fn events_of_id(id: &str) -> String {
+    let user = Subject::from(id);
+    if user.is_possible_user() { membership(&user) } else { id.to_owned() }
 }
 
 /// Returns the key of an assertion of a client, which chose both.

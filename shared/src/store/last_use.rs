@@ -70,7 +70,7 @@ impl LastUses {
     }
 
     /// Returns when one of the secrets was last used.
-    fn latest(&self) -> Option<Timestamp> {
+    pub fn latest(&self) -> Option<Timestamp> {
         self.0.values().map(|last| last.at).max()
     }
 

@@ -1,7 +1,7 @@
 //! What is stored about a user, whoever authenticates them. Every use of a user's sessions, tokens
 //! and keys reads this record, so that one write ends them all.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,9 +13,10 @@ use super::{
     item::{attribute, from_item, item_of, milliseconds, number, text},
     key,
     organization::OrganizationRecord,
+    transaction,
 };
 use crate::core::{
-    email::Email, epoch::Epoch, error::Fault, id::OrganizationId, principal::Role,
+    email::Email, epoch::Epoch, error::Fault, event::Event, id::OrganizationId, principal::Role,
     scope_limit::ScopeLimit, subject::Subject,
 };
 
@@ -296,8 +297,8 @@ impl Store {
         }
     }
 
-    /// Changes a user of `organization`: one write, which also decides whether the operator has
-    /// disabled the user.
+    /// Changes a user of `organization`, and stores the event that reports it. The write also decides
+    /// whether the operator has disabled the user.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
@@ -306,6 +307,7 @@ impl Store {
         user_id: &Subject,
         organization: &OrganizationId,
         change: UserChange,
+        event: &Event,
     ) -> Result<MemberUpdate, Fault> {
         let (update, requirement, values) = change.expression();
         let of_organization = "org_id = :organization";
@@ -313,20 +315,18 @@ impl Store {
             || of_organization.to_owned(),
             |requirement| format!("{of_organization} AND {requirement}"),
         );
-        let mut request = self
-            .client
-            .update_item()
+        let mut update = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, AttributeValue::S(key::membership(user_id)))
             .update_expression(update)
             .condition_expression(condition)
-            .expression_attribute_values(":organization", text(organization))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .expression_attribute_values(":organization", text(organization));
         for (name, value) in values {
-            request = request.expression_attribute_values(name, value);
+            update = update.expression_attribute_values(name, value);
         }
-        match conditional(request.send().await, "change a user")? {
-            Conditional::Met(_) => Ok(MemberUpdate::Updated),
+        let writes = vec![transaction::update(update)?, self.event_write(event)?];
+        match self.transact(writes, "change a user").await? {
+            Conditional::Met(()) => Ok(MemberUpdate::Updated),
             Conditional::NotMet(Some(item)) => {
                 let member: MembershipRecord = from_item(item)?;
                 let is_known = member.org_id == *organization;

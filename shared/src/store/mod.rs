@@ -1,4 +1,4 @@
-//! The store: four DynamoDB tables, a file per kind of record.
+//! The store: five DynamoDB tables, a file per kind of record.
 //!
 //! The embedded engine of the tests cannot show some faults of DynamoDB, so these rules hold
 //! throughout: a read that decides something says `ConsistentRead`; a record is looked up by id,
@@ -16,6 +16,7 @@ mod client;
 mod conditional;
 pub mod consent;
 pub mod counter;
+pub mod credential_scan;
 pub mod device_code;
 pub mod family;
 pub mod form;
@@ -28,8 +29,10 @@ pub mod login;
 pub mod membership;
 pub mod nonce;
 pub mod organization;
+pub mod outbox;
 pub mod properties;
 mod record;
+mod recorded_events;
 mod recorded_uses;
 pub mod redemption;
 pub mod rotation;
@@ -40,6 +43,7 @@ pub mod session_lease;
 pub mod sign_in;
 pub mod status;
 pub mod token_owner;
+mod transaction;
 pub mod user;
 
 use aws_config::SdkConfig;
@@ -54,6 +58,7 @@ pub use record::{
     Deletion, HasSecret, OldSecret, Record, RecordMeta, RecordUpdate, SecretReplacement,
     StoredSecret,
 };
+use recorded_events::RecordedEvents;
 use recorded_uses::RecordedUses;
 
 use crate::{config::Tables, core::clock::Clock};
@@ -66,6 +71,7 @@ pub struct Store {
     timeouts: Timeouts,
     health: StoreHealth,
     uses: RecordedUses,
+    events: RecordedEvents,
 }
 
 impl Store {
@@ -73,7 +79,8 @@ impl Store {
     pub fn new(sdk: &SdkConfig, tables: Tables, timeouts: Timeouts, clock: &Clock) -> Self {
         let health = StoreHealth::new(clock);
         let client = client::build(sdk, timeouts, clock, &health);
-        Self { client, tables, timeouts, health, uses: RecordedUses::default() }
+        let (uses, events) = (RecordedUses::default(), RecordedEvents::default());
+        Self { client, tables, timeouts, health, uses, events }
     }
 
     /// Returns what this process knows about the store from its calls so far.

@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store,
     api_key::ApiKeyRecord,
-    client::fault,
+    client::unexpected,
+    conditional::Conditional,
     item::{Item, from_item, item_of, text},
     key,
 };
-use crate::core::{error::Fault, id::OrganizationId, scope_limit::ScopeLimit, subject::Subject};
+use crate::core::{
+    error::Fault, event::Event, id::OrganizationId, scope_limit::ScopeLimit, subject::Subject,
+};
 
 /// A stored organization.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,10 +67,8 @@ impl OrganizationOrigin {
 }
 
 impl Store {
-    /// Stores an organization, its first key and its owner: all or nothing.
-    ///
-    /// The SDK sends a token with the transaction, so that a repetition after a lost response is
-    /// not a second one.
+    /// Stores an organization, its first key, its owner, and the events that report them: all or
+    /// nothing.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
@@ -75,19 +76,21 @@ impl Store {
         &self,
         organization: &OrganizationRecord,
         key: &ApiKeyRecord,
+        events: &[Event],
     ) -> Result<(), Fault> {
+        const WHAT: &str = "create an organization";
         let mut writes = vec![self.put_new(item_of(organization)?)?];
         writes.extend(self.new_record(key)?);
         if let Some(owner) = &organization.owner {
             writes.push(self.set_owner(owner, &organization.id)?);
         }
-        self.client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
-            .send()
-            .await
-            .map_err(fault("create an organization"))?;
-        Ok(())
+        for event in events {
+            writes.push(self.event_write(event)?);
+        }
+        match self.transact(writes, WHAT).await? {
+            Conditional::Met(()) => Ok(()),
+            Conditional::NotMet(_) => Err(unexpected(WHAT, "an id was there before")),
+        }
     }
 
     /// Returns the write that records the owner of an organization, unless the user owns another

@@ -2,7 +2,8 @@
 //! organization ([`super::list`]), and deleted.
 
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    AttributeValue, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    builders::UpdateBuilder,
 };
 use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -12,15 +13,17 @@ use super::{
     Store,
     change::while_allowed_from,
     client::{fault, unexpected},
-    conditional::{AttributeEquals, Conditional, conditional, first_unmet},
+    conditional::{AttributeEquals, Conditional, conditional},
     item::{Item, from_item, hex, item_of, milliseconds, text},
     key,
     last_use::SecretTag,
     properties::ChangeableRecord,
+    transaction,
 };
 use crate::{
     core::{
         error::Fault,
+        event::{Event, EventSubject, Observed},
         id::{OrganizationId, TypeSafeId},
         name::SearchKey,
         plan::PlanName,
@@ -68,10 +71,14 @@ impl From<&Minted> for StoredSecret {
 /// A record of the `Keys` table that belongs to an organization.
 pub trait Record: Serialize + DeserializeOwned {
     /// The kind of the record's id.
-    type Kind: StaticType;
+    type Kind: Observed;
 
     /// Returns the fields that every record has.
     fn meta(&self) -> &RecordMeta<Self::Kind>;
+    /// Returns the subject of its events.
+    fn event_subject(&self) -> EventSubject {
+        EventSubject::record(&self.meta().id, self.name())
+    }
     /// Returns the partition that lists it.
     fn listing(&self) -> String {
         key::listing::<Self::Kind>(&self.meta().org_id)
@@ -142,28 +149,18 @@ pub enum SecretReplacement {
 }
 
 impl Store {
-    /// Stores a new record.
+    /// Stores a new record, and the event that reports it.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
-    pub async fn put_record<R: Record>(&self, record: &R) -> Result<(), Fault> {
-        self.put_record_with(record, Vec::new()).await
-    }
-
-    /// Stores a new record, and makes `further` writes: all or nothing.
-    ///
-    /// The SDK sends a token with the transaction, so that a repetition after a lost response is
-    /// not a second one.
-    pub(super) async fn put_record_with<R: Record>(
-        &self,
-        record: &R,
-        further: Vec<TransactWriteItem>,
-    ) -> Result<(), Fault> {
+    pub async fn put_record<R: Record>(&self, record: &R, event: &Event) -> Result<(), Fault> {
+        const WHAT: &str = "put a record";
         let mut writes = self.new_record(record)?;
-        writes.extend(further);
-        let request = self.client.transact_write_items().set_transact_items(Some(writes));
-        Box::pin(request.send()).await.map_err(fault("put a record"))?;
-        Ok(())
+        writes.push(self.event_write(event)?);
+        match self.transact(writes, WHAT).await? {
+            Conditional::Met(()) => Ok(()),
+            Conditional::NotMet(_) => Err(unexpected(WHAT, "the id was there before")),
+        }
     }
 
     /// Returns the writes of a new record: the record, whose id must be new, and its item of
@@ -247,8 +244,8 @@ impl Store {
         Ok(self.record::<R>(id, now).await?.filter(|record| record.meta().org_id == *organization))
     }
 
-    /// Deletes the record `id` of `organization`. Once this returns, its secret is no longer
-    /// accepted.
+    /// Deletes the record `id` of `organization`, and stores the event that reports it. Once this
+    /// returns, its secret is no longer accepted.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -256,9 +253,10 @@ impl Store {
         &self,
         organization: &OrganizationId,
         id: &TypeSafeId<T>,
+        event: &Event,
     ) -> Result<Deletion, Fault> {
         let condition = AttributeEquals { attribute: "org_id", value: text(organization) };
-        self.delete_record_with(text(id), condition, Vec::new()).await
+        self.delete_record_if(text(id), condition, event).await
     }
 
     /// Deletes the record `id` if `digest` is that of its secret: whoever has a leaked secret can
@@ -270,34 +268,32 @@ impl Store {
         &self,
         id: &TypeSafeId<T>,
         digest: &Digest,
+        event: &Event,
     ) -> Result<Deletion, Fault> {
         let condition = AttributeEquals { attribute: "digest", value: hex(digest) };
-        self.delete_record_with(text(id), condition, Vec::new()).await
+        self.delete_record_if(text(id), condition, event).await
     }
 
-    /// Deletes the record `pk` if it meets the condition, with its item of `Uses`, and makes
-    /// `further` writes: all or nothing. A repetition is recognized, as that of a new record.
-    pub(super) async fn delete_record_with(
+    /// Deletes the record `pk` if it meets the condition, with its item of `Uses`, and stores the
+    /// event that reports it.
+    pub(super) async fn delete_record_if(
         &self,
         pk: AttributeValue,
         condition: AttributeEquals,
-        further: Vec<TransactWriteItem>,
+        event: &Event,
     ) -> Result<Deletion, Fault> {
         let delete = |table: &str| Delete::builder().table_name(table).key(key::PK, pk.clone());
         let record = delete(&self.tables.keys)
             .condition_expression(condition.expression())
             .expression_attribute_values(AttributeEquals::PLACEHOLDER, condition.value);
-        let mut writes = Vec::with_capacity(2 + further.len());
-        for delete in [record, delete(&self.tables.uses)] {
-            let delete = delete.build().map_err(|error| Fault::Serialization(error.into()))?;
-            writes.push(TransactWriteItem::builder().delete(delete).build());
-        }
-        writes.extend(further);
-        let request = self.client.transact_write_items().set_transact_items(Some(writes));
-        match Box::pin(request.send()).await {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(error) if first_unmet(&error) == Some(0) => Ok(Deletion::Unknown),
-            Err(error) => Err(fault("delete a record")(error)),
+        let writes = vec![
+            transaction::delete(record)?,
+            transaction::delete(delete(&self.tables.uses))?,
+            self.event_write(event)?,
+        ];
+        match self.transact(writes, "delete a record").await? {
+            Conditional::Met(()) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
         }
     }
 
@@ -323,8 +319,8 @@ impl Store {
         }
     }
 
-    /// Replaces the secret of `record`, if it is still the one that was read, and can be used from
-    /// the same networks.
+    /// Replaces the secret of `record`, if it is still the one that was read and can be used from the
+    /// same networks, and stores the event that reports it.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -333,38 +329,42 @@ impl Store {
         record: &R,
         minted: &Minted,
         old: OldSecret,
+        event: &Event,
     ) -> Result<SecretReplacement, Fault> {
         const REPLACE: &str = "SET digest = :new, last_four = :last_four";
         let new = StoredSecret::from(minted);
-        let request = self
-            .client
-            .update_item()
+        let update = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&record.meta().id))
             .expression_attribute_values(":new", hex(&new.digest))
             .expression_attribute_values(":last_four", text(&new.last_four))
-            .expression_attribute_values(":seen", hex(&record.secret().digest))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .expression_attribute_values(":seen", hex(&record.secret().digest));
         let networks = record.properties().allowed_networks.as_ref();
-        let request = while_allowed_from(networks, "digest = :seen", request)?;
-        let request = match old {
-            OldSecret::Ends => request.update_expression(format!(
+        let update = while_allowed_from(networks, "digest = :seen", update)?;
+        let update = match old {
+            OldSecret::Ends => update.update_expression(format!(
                 "{REPLACE} REMOVE previous_digest, previous_expires_at_ms"
             )),
-            OldSecret::OverlapsUntil(until) => request
+            OldSecret::OverlapsUntil(until) => update
                 .update_expression(format!(
                     "{REPLACE}, previous_digest = digest, previous_expires_at_ms = :until"
                 ))
                 .expression_attribute_values(":until", milliseconds(until)),
         };
-        match conditional(request.send().await, "replace a secret")? {
-            Conditional::Met(_) => Ok(SecretReplacement::Replaced),
-            Conditional::NotMet(stored) => {
-                let stored = stored.map(from_item::<R>).transpose()?;
-                let is_ours =
-                    stored.is_some_and(|stored| stored.secret().digest.matches(&new.digest));
-                Ok(if is_ours { SecretReplacement::Replaced } else { SecretReplacement::Changed })
-            }
+        self.replace(update, event, "replace a secret").await
+    }
+
+    /// Replaces what a record authenticates with, and stores the event that reports it.
+    pub(super) async fn replace(
+        &self,
+        update: UpdateBuilder,
+        event: &Event,
+        operation: &'static str,
+    ) -> Result<SecretReplacement, Fault> {
+        let writes = vec![transaction::update(update)?, self.event_write(event)?];
+        match self.transact(writes, operation).await? {
+            Conditional::Met(()) => Ok(SecretReplacement::Replaced),
+            Conditional::NotMet(_) => Ok(SecretReplacement::Changed),
         }
     }
 }

@@ -3,16 +3,14 @@
 
 use std::fmt;
 
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use aws_sdk_dynamodb::types::Update;
 use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use type_safe_id::StaticType;
 
 use super::{
     HasSecret, Record, RecordMeta, SecretReplacement, Store, StoredSecret,
     change::while_allowed_from,
-    conditional::{Conditional, conditional},
-    item::{attribute, from_item, hex, number, text},
+    item::{attribute, hex, number, text},
     key,
     last_use::SecretTag,
     properties::{Properties, changeable},
@@ -21,6 +19,7 @@ use crate::{
     core::{
         epoch::Epoch,
         error::Fault,
+        event::{Event, Observed},
         id::{Agent, Service},
         scope::Scopes,
         subject::Subject,
@@ -34,7 +33,7 @@ pub type AgentRecord = ServiceAccountRecord<Agent>;
 pub type ServiceRecord = ServiceAccountRecord<Service>;
 
 /// A kind of service account, and what it authenticates with.
-pub trait AccountKind: StaticType + Copy {
+pub trait AccountKind: Observed + Copy {
     /// The stored part of what it authenticates with.
     type Credential: AccountCredential;
 }
@@ -138,16 +137,6 @@ impl AccountCredential for AgentCredential {
     }
 }
 
-impl AgentCredential {
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Secret(one), Self::Secret(other)) => one.digest.matches(&other.digest),
-            (Self::Keys(one), Self::Keys(other)) => one == other,
-            (Self::Secret(_), Self::Keys(_)) | (Self::Keys(_), Self::Secret(_)) => false,
-        }
-    }
-}
-
 /// A stored agent or service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
@@ -216,8 +205,8 @@ pub enum OldTokens {
 }
 
 impl Store {
-    /// Replaces what an agent authenticates with, if it is still what was read, and can be used from
-    /// the same networks.
+    /// Replaces what an agent authenticates with, if it is still what was read and can be used from
+    /// the same networks, and stores the event that reports it.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -226,49 +215,36 @@ impl Store {
         agent: &AgentRecord,
         new: &AgentCredential,
         old_tokens: OldTokens,
+        event: &Event,
     ) -> Result<SecretReplacement, Fault> {
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.tables.keys)
-            .key(key::PK, text(&agent.meta.id))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let update =
+            Update::builder().table_name(&self.tables.keys).key(key::PK, text(&agent.meta.id));
         let (seen, value) = match &agent.credential {
             AgentCredential::Secret(seen) => ("digest = :seen", hex(&seen.digest)),
             AgentCredential::Keys(seen) => ("client_keys = :seen", attribute(seen)?),
         };
         let networks = agent.properties.allowed_networks.as_ref();
-        let request = request.expression_attribute_values(":seen", value);
-        let request = while_allowed_from(networks, seen, request)?;
-        let (replace, request) = match new {
+        let update = update.expression_attribute_values(":seen", value);
+        let update = while_allowed_from(networks, seen, update)?;
+        let (replace, update) = match new {
             AgentCredential::Secret(new) => (
                 "SET digest = :new, last_four = :last_four REMOVE client_keys",
-                request
+                update
                     .expression_attribute_values(":new", hex(&new.digest))
                     .expression_attribute_values(":last_four", text(&new.last_four)),
             ),
             AgentCredential::Keys(new) => (
                 "SET client_keys = :new REMOVE digest, last_four",
-                request.expression_attribute_values(":new", attribute(new)?),
+                update.expression_attribute_values(":new", attribute(new)?),
             ),
         };
-        let (request, epoch) = match old_tokens {
-            OldTokens::Continue => (request.update_expression(replace), agent.epoch),
-            OldTokens::End => (
-                request
-                    .update_expression(format!("{replace} ADD epoch :one"))
-                    .expression_attribute_values(":one", number(1)),
-                agent.epoch.next(),
-            ),
+        let update = match old_tokens {
+            OldTokens::Continue => update.update_expression(replace),
+            OldTokens::End => update
+                .update_expression(format!("{replace} ADD epoch :one"))
+                .expression_attribute_values(":one", number(1)),
         };
-        match conditional(request.send().await, "replace the credential of an agent")? {
-            Conditional::Met(_) => Ok(SecretReplacement::Replaced),
-            Conditional::NotMet(stored) => {
-                let stored = stored.map(from_item::<AgentRecord>).transpose()?;
-                let is_ours = stored.is_some_and(|it| it.credential.is(new) && it.epoch == epoch);
-                Ok(if is_ours { SecretReplacement::Replaced } else { SecretReplacement::Changed })
-            }
-        }
+        self.replace(update, event, "replace the credential of an agent").await
     }
 }
 

@@ -17,7 +17,10 @@ use super::{
     record::item_of_record,
 };
 use crate::{
-    core::{email::Email, epoch::Epoch, error::Fault, id::User, principal::Role, subject::Subject},
+    core::{
+        email::Email, epoch::Epoch, error::Fault, event::Event, id::User, principal::Role,
+        subject::Subject,
+    },
     crypto::{Digest, password::PasswordHash},
 };
 
@@ -120,7 +123,8 @@ impl Record for UserRecord {
 }
 
 impl Store {
-    /// Stores a user, the login record and the membership in the organization: all or nothing.
+    /// Stores a user, the login record, the membership in the organization, and the event that
+    /// reports it: all or nothing.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
@@ -129,6 +133,7 @@ impl Store {
         user: &UserRecord,
         password: Option<PasswordHash>,
         metadata: Map<String, Value>,
+        event: &Event,
     ) -> Result<CreateUser, Fault> {
         let login = LoginRecord {
             pk: user.login_key(),
@@ -150,6 +155,7 @@ impl Store {
             .transact_items(self.put_new(item_of(&login)?)?)
             .transact_items(self.put_new(item_of_record(user)?)?)
             .transact_items(self.put_new(item_of(&membership)?)?)
+            .transact_items(self.event_write(event)?)
             .send()
             .await;
         let Err(error) = created else { return Ok(CreateUser::Created) };
@@ -160,11 +166,15 @@ impl Store {
     }
 
     /// Deletes a user with the login record and the membership, unless the operator disabled the
-    /// user. Sessions and tokens end with the membership, which every use of them reads.
+    /// user, and stores the event that reports it. Sessions and tokens end with the membership, which every use of them reads.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_user(&self, user: &UserRecord) -> Result<UserDeletion, Fault> {
+    pub async fn delete_user(
+        &self,
+        user: &UserRecord,
+        event: &Event,
+    ) -> Result<UserDeletion, Fault> {
         let delete = |pk: AttributeValue, condition: &str| {
             let delete = Delete::builder().table_name(&self.tables.keys).key(key::PK, pk);
             let delete = delete.condition_expression(condition).build();
@@ -181,6 +191,7 @@ impl Store {
             .transact_items(delete(text(&user.meta.id), exists)?)
             .transact_items(delete(AttributeValue::S(user.login_key()), exists)?)
             .transact_items(delete(membership, is_deletable)?)
+            .transact_items(self.event_write(event)?)
             .send()
             .await;
         match deleted {

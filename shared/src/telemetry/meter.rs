@@ -1,4 +1,4 @@
-//! Measures the cost of a request: its duration and its store calls.
+//! Measures the cost of a request: its duration and its store calls. Knows which request it is.
 
 use std::cell::Cell;
 
@@ -12,6 +12,7 @@ tokio::task_local! {
 
 struct Meter {
     clock: Clock,
+    request_id: String,
     began: Timestamp,
     store_calls: Cell<u64>,
     store_ms: Cell<i64>,
@@ -28,10 +29,11 @@ pub(super) struct Reading {
     pub throttles: Option<u64>,
 }
 
-/// Measures `request` by `clock`.
-pub async fn metered<T>(clock: &Clock, request: impl Future<Output = T>) -> T {
+/// Measures the request `id` by `clock`. `id` is empty if it has none.
+pub async fn metered<T>(clock: &Clock, id: &str, request: impl Future<Output = T>) -> T {
     let meter = Meter {
         clock: clock.clone(),
+        request_id: id.to_owned(),
         began: clock.now(),
         store_calls: Cell::default(),
         store_ms: Cell::default(),
@@ -56,6 +58,13 @@ pub fn store_throttled() {
 fn add(to: impl FnOnce(&Meter)) {
     // Nothing is measured outside of a request, such as during the start.
     METER.try_with(to).unwrap_or_default();
+}
+
+/// Returns the id of the current request, with which its log line can be found. No decision depends
+/// on it.
+pub fn request_id() -> Option<String> {
+    let id = METER.try_with(|meter| meter.request_id.clone()).unwrap_or_default();
+    (!id.is_empty()).then_some(id)
 }
 
 pub(super) fn snapshot() -> Reading {

@@ -11,7 +11,7 @@ use std::panic::Location;
 
 use http::StatusCode;
 pub use line::{FUNCTION_NAME, Labels, LineFormat, Lines, METRICS};
-pub use meter::{metered, store_called, store_throttled};
+pub use meter::{metered, request_id, store_called, store_throttled};
 pub use readable::AUTHORIZER;
 use readable::SHOWN_PATH;
 use tracing::{Level, Span, field::Empty};
@@ -313,6 +313,29 @@ pub fn use_not_recorded(fault: &Fault) {
     tracing::warn!(
         target: "postern", event = "use_not_recorded", fault = %fault, causes = ?causes(fault),
         "the use of a credential was not recorded"
+    );
+}
+
+/// Logs an event, for the local program, which publishes none.
+pub fn event_stored(event_type: &str, subject: &str, id: &str) {
+    tracing::info!(target: "postern", event = event_type, subject, id, "an event was stored");
+}
+
+/// Logs that events could not be published. The stream delivers them again.
+pub fn events_not_published(reason: &str, remaining: usize) {
+    tracing::warn!(target: "postern", event = "events_not_published", reason, remaining, "events were not published");
+}
+
+/// Logs that the table of events contains an item that is no event. It is not published.
+pub fn event_unreadable(sequence_number: &str) {
+    tracing::error!(target: "postern", event = "event_unreadable", sequence_number, Faults = 1_u64, "an item of the table of events is no event");
+}
+
+/// Logs that an event could not be stored that reports no change of a record.
+pub fn event_not_recorded(event_type: &str, fault: &Fault) {
+    tracing::warn!(
+        target: "postern", event = "event_not_recorded", event_type, fault = %fault, causes = ?causes(fault),
+        "an event was not stored"
     );
 }
 
