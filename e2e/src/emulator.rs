@@ -139,8 +139,11 @@ impl Emulators {
                 text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
             // No lines of the runtime, and no failures but the end of a rotation after a drop.
             const KNOWN: [&str; 5] = ["started", "secret read", "served", "refused", "decided"];
-            const EVENTS: [&str; 2] =
-                ["a spent refresh token was used again", "the keys of the deployment were changed"];
+            const EVENTS: [&str; 3] = [
+                "a spent refresh token was used again",
+                "events were not published",
+                "the keys of the deployment were changed",
+            ];
             let is_withdrawn = |line: &Value| {
                 line["fault"].as_str().is_some_and(|fault| fault.contains("it was withdrawn"))
             };

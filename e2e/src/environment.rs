@@ -2,7 +2,7 @@
 //! themselves.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     path::Path,
     process::Command,
@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::{
+    config::{Credentials, SharedCredentialsProvider},
+    types::AttributeValue,
+};
 use local::{
     data::{DataLocation, LocalCredentials},
     gateway::Gateway,
@@ -21,11 +24,12 @@ use postern::{
     credential::TokenPrefix,
     crypto::{secrets::Secrets, sign::Algorithm},
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::{
     Tools,
+    bus::Bus,
     emulator::{Emulator, Emulators},
     process::{Process, free_address},
 };
@@ -64,6 +68,10 @@ pub(crate) struct Environment {
     pub(crate) operator_key: String,
     /// The ids of the secrets in Secrets Manager.
     pub(crate) arns: SecretArns,
+    /// The bus for events.
+    pub(crate) bus: Bus,
+    /// The configuration of the store.
+    store: SdkConfig,
     /// The URL of Secrets Manager.
     aws_url: String,
     /// The environment variables of each function, by its binary.
@@ -99,9 +107,11 @@ impl Environment {
             DataLocation::Memory.secrets(None, &brand, &[Algorithm::ES256], &mut shown)?;
         let arns = SecretArns::create(&sdk(&aws_url), &secrets).await?;
 
+        let bus = Bus::start(&aws_url).await?;
         let (mut emulators, mut given) = (BTreeMap::new(), BTreeMap::new());
         for function in &template.functions {
             let mut variables = of_aws(&store_url, &access_key, &aws_url, &function.binary);
+            variables.insert("AWS_ENDPOINT_URL_EVENTBRIDGE".into(), bus.url.clone());
             variables.extend(of_template(function, &arns)?);
             let bootstrap = tools.artifacts.join(&function.binary).join("bootstrap");
             let emulator = Emulator::start(tools, &bootstrap, &variables, &function.binary).await?;
@@ -117,6 +127,8 @@ impl Environment {
             secrets,
             operator_key: shown.operator_key.unwrap_or_default(),
             arns,
+            bus,
+            store: sdk_with_key(&store_url, &access_key),
             aws_url,
             variables: given,
             _servers: (servers, folder),
@@ -136,6 +148,19 @@ impl Environment {
             ("AWS_ACCESS_KEY_ID", "e2e"),
             ("AWS_SECRET_ACCESS_KEY", "e2e"),
         ]
+    }
+
+    /// Returns the items of the table of events as DynamoDB's JSON, in the order of their ids.
+    pub(crate) async fn stored_events(&self) -> Result<Vec<Value>> {
+        let client = aws_sdk_dynamodb::Client::new(&self.store);
+        let items = client.scan().table_name("Events").send().await?.items.unwrap_or_default();
+        let text = |item: &HashMap<String, AttributeValue>| {
+            let texts = item.iter().filter_map(|(name, value)| Some((name, value.as_s().ok()?)));
+            texts.map(|(name, text)| (name.clone(), json!({"S": text}))).collect::<Map<_, _>>()
+        };
+        let mut items: Vec<_> = items.iter().map(|item| Value::from(text(item))).collect();
+        items.sort_by_key(|item| item["id"]["S"].as_str().unwrap_or_default().to_owned());
+        Ok(items)
     }
 
     /// Returns the value of a secret that is in force.
@@ -223,6 +248,8 @@ fn value_of(name: &str) -> Option<String> {
         "POSTERN_FAMILIES_TABLE" => "Families",
         "POSTERN_NONCES_TABLE" => "Nonces",
         "POSTERN_USES_TABLE" => "Uses",
+        "POSTERN_EVENTS_TABLE" => "Events",
+        "POSTERN_EVENT_BUS" => "default",
         "POSTERN_STACK" => "e2e",
         "POSTERN_AUTHORIZER_ANSWER" => "simple",
         "POSTERN_PROXY_SECRET_SHA256" => "",
@@ -295,11 +322,15 @@ async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String, Stri
 
 /// Returns the SDK's configuration for one of these servers.
 pub(crate) fn sdk(url: &str) -> SdkConfig {
+    sdk_with_key(url, "e2e")
+}
+
+fn sdk_with_key(url: &str, access_key: &str) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("eu-west-1"))
         .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-            "e2e", "e2e", None, None, "e2e",
+            access_key, "e2e", None, None, "e2e",
         )))
         .endpoint_url(url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())

@@ -6,11 +6,13 @@
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
 mod answer;
+mod bus;
 mod emulator;
 mod environment;
 mod explained;
 mod measure;
 mod process;
+mod publishing;
 mod rotation;
 mod samples;
 mod scenario;
@@ -160,6 +162,7 @@ async fn test(tools: &Tools) -> anyhow::Result<()> {
         passed += samples::compare(tools, &environment).await?;
         passed += scenario::compare(tools, &environment).await?;
         passed += rotation::check(&environment).await?;
+        passed += publishing::check(&environment).await?;
         passed += explained::check(tools, &environment).await?;
         passed += environment.emulators.check_log_lines()?;
     }

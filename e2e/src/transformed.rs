@@ -21,7 +21,7 @@ pub(crate) fn check(file: &Path) -> Result<()> {
     let checks: [(&str, Check); 9] = [
         ("every role has exactly the permissions of the template", roles),
         (
-            "every function can be invoked only by its own routes, or by Secrets Manager",
+            "every function can be invoked only by its own routes, by Secrets Manager or by the schedule",
             invocations,
         ),
         ("every function has the limits, logs and traces of the parameters", functions),
@@ -155,10 +155,18 @@ fn invocations(stack: &Stack<'_>) -> Result<()> {
         "Principal": "secretsmanager.amazonaws.com", "SourceAccount": {"Ref": "AWS::AccountId"},
         "SourceArn": {"Ref": "SigningSecret"},
     });
+    let of_schedule = json!({
+        "FunctionName": {"Ref": "ReportExpiry"}, "Action": "lambda:InvokeFunction",
+        "Principal": "events.amazonaws.com", "SourceArn": {"Fn::GetAtt": ["ReportSchedule", "Arn"]},
+    });
     for (id, permission) in stack.of_type("AWS::Lambda::Permission") {
         let properties = &permission["Properties"];
         if id == "RotateSigningKeyPermission" {
             ensure!(*properties == of_rotation, "{id}: {properties}");
+            continue;
+        }
+        if id == "ReportExpiryPermission" {
+            ensure!(*properties == of_schedule, "{id}: {properties}");
             continue;
         }
         ensure!(properties["Action"] == "lambda:InvokeFunction", "{id}");
@@ -207,7 +215,8 @@ fn functions(stack: &Stack<'_>) -> Result<()> {
         // HTTP API waits ten seconds for an authorizer.
         let timeout = match id {
             "Authorizer" => 10,
-            "RotateSigningKey" => 60,
+            "PublishEvents" | "RotateSigningKey" => 60,
+            "ReportExpiry" => 900,
             _ => 25,
         };
         ensure!(properties["Timeout"] == timeout, "{id}: {}", properties["Timeout"]);
@@ -377,6 +386,7 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
     }
     let expected = [
         ("AWS/ApiGateway", "5xx"),
+        ("AWS/Lambda", "IteratorAge"),
         ("AWS/Lambda", "Throttles"),
         ("Postern", "Faults"),
         ("Postern", "Reuse"),
