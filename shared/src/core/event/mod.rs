@@ -14,8 +14,8 @@ use type_safe_id::{StaticType, TypeSafeId};
 pub use self::{
     actor::{ActorKind, EventActor},
     data::{
-        ChangedData, CodeReplayedData, ConsentEndedData, ConsentGivenData, CreatedData, DisabledData,
-        EnabledData, EventData, ExpiringData, LeakedData, LeakedPart, ReachedData,
+        ChangedData, CodeReplayedData, ConsentEndedData, ConsentGivenData, CreatedData,
+        DisabledData, EnabledData, EventData, ExpiringData, LeakedData, LeakedPart, ReachedData,
         RefreshReusedData, ReplacedCredential, Reporter, RevocationReason, RevokedData,
         RotatedData, SignedOutData, TrustMatchedData, TrustRefusedData, UnusedData,
     },
