@@ -122,6 +122,11 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
                 &resource::show::<UserView>(context, &caller, &request.path_id()?).await?,
             )?)
         }
+        "PATCH /v1/users/{id}" => {
+            let caller = authorize().await?;
+            let id = request.path_id()?;
+            Ok(Response::ok(&user::update(context, &caller, &id, request.json()?).await?)?)
+        }
         "DELETE /v1/users/{id}" => {
             let caller = authorize().await?;
             user::delete(context, &caller, &request.path_id()?).await?;

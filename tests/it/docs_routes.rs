@@ -216,6 +216,8 @@ async fn call_users(caller: &mut Caller<'_>) {
     let own = ("X-API-Key", own.as_str());
     let user = json!({"email": "ada@example.com", "invite": true, "role": "admin"});
     let invited = caller.call("POST /v1/users", "", own, user).await;
+    let role = json!({"role": "admin"});
+    caller.call("PATCH /v1/users/{id}", &invited.member("id"), own, role).await;
     let password = "correct horse battery";
     let accepted = json!({"invitation": invited.member("invitation"), "password": password});
     caller.call("POST /v1/auth/invitation", "", ("", ""), accepted).await;

@@ -87,6 +87,7 @@ mod report_expiry;
 mod resources;
 mod retries;
 mod revocation;
+mod roles;
 mod rotation_function;
 mod runners;
 mod scopes;

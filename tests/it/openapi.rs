@@ -12,7 +12,7 @@ use tests::{
     page::{Page, code_spans, repository_path, rows},
 };
 
-const METHODS: [&str; 6] = ["delete", "get", "head", "options", "post", "put"];
+const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
 /// The paths that exist in dev mode.
 const PATHS: [&str; 5] = [
     "/openapi.json",

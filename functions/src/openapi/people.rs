@@ -7,7 +7,7 @@ use postern::{
         key_import::{ImportReport, NewImport},
         organization::{CreatedOrganization, NewOrganization, OrganizationView},
         usage_plan::PlanOfKey,
-        user::{CreatedUser, NewUser, UserView},
+        user::{CreatedUser, NewUser, UserToUpdate, UserView},
         user_access::UserToChange,
     },
 };
@@ -95,6 +95,7 @@ fn add_users(document: &mut Document) {
     let user = document.response::<UserView>("User");
     let list = document.list::<UserView>("UserList", &user);
     let invited = document.response::<InvitedUser>("InvitedUser");
+    let change = document.request::<UserToUpdate>("UserToUpdate");
     for operation in [
         Operation::new("POST /v1/users", TAG, "Create a user")
             .described("Either with a password, or with `invite`, for an invitation with which the user sets one.")
@@ -110,6 +111,13 @@ fn add_users(document: &mut Document) {
             .access(Access::Scope(UsersManage))
             .id(&id)
             .answer(200, "The user.", &user),
+        Operation::new("PATCH /v1/users/{id}", TAG, "Change the role of a user")
+            .described("What the user had beyond a lesser role ends with the next request.")
+            .access(Access::Scope(UsersManage))
+            .id(&id)
+            .json(&change, &json!({"role": "admin"}))
+            .answer(200, "The user.", &user)
+            .codes(&["conflict"]),
         Operation::new("DELETE /v1/users/{id}", TAG, "Delete a user")
             .access(Access::Scope(UsersManage))
             .id(&id)

@@ -128,13 +128,14 @@ pub async fn record_sign_in(
     from: Option<&CompletedSignIn<'_>>,
 ) -> Result<MembershipRecord, Error> {
     let (user_id, profile) = (&user.user_id, user.profile(from));
-    // The configuration says which role a sign-in at an identity provider gives.
-    let role = from.is_none().then_some(user.role);
+    // The configuration says which role a sign-in at an identity provider gives, and the
+    // administrators of an enrolled user which role that user has.
+    let given = (from.is_none() && !user_id.is_enrolled()).then_some(user.role);
     context.config.allowed_users.check(user_id, None)?;
     let member = match context.store.membership(user_id).await? {
         Some(member) => member,
         None if user_id.is_enrolled() => return Err(Refusal::LoginWrong.into()),
-        None => create_member(context, user_id, role, profile.clone()).await?,
+        None => create_member(context, user_id, given, profile.clone()).await?,
     };
     // The password was changed while the old one was verified.
     if user.password_epoch.is_some_and(|epoch| epoch != member.password_epoch) {
@@ -143,9 +144,9 @@ pub async fn record_sign_in(
     if member.disabled.is_some() {
         return Err(Refusal::UserDisabled.into());
     }
-    let role = role.or(member.role);
+    let role = given.or(member.role);
     if (&member.profile, member.role) != (&profile, role)
-        && context.store.put_profile(user_id, role, &profile).await? == RecordUpdate::Unknown
+        && context.store.put_profile(user_id, given, &profile).await? == RecordUpdate::Unknown
     {
         return Err(Refusal::LoginWrong.into());
     }

@@ -30,8 +30,9 @@ use crate::{
         counter::Counter,
         last_use::LastUses,
         organization::OrganizationOrigin,
-        user::{AddressScope, CreateUser, StoredInvitation, UserDeletion, UserRecord},
+        user::{AddressScope, CreateUser, RoleChange, StoredInvitation, UserDeletion, UserRecord},
     },
+    telemetry,
 };
 
 /// A user to be created.
@@ -51,6 +52,13 @@ pub struct NewUser {
     /// The role.
     #[serde(default)]
     role: Role,
+}
+
+impl NewUser {
+    /// Returns a user who gets an invitation.
+    pub fn invited(email: String, role: Role) -> Self {
+        Self { email, password: None, invite: true, role }
+    }
 }
 
 impl std::fmt::Debug for NewUser {
@@ -104,6 +112,15 @@ impl Resource for UserView {
             on_behalf_of: user.on_behalf_of,
         }
     }
+}
+
+/// What is to be different about a user.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UserToUpdate {
+    /// The new role.
+    pub role: Role,
 }
 
 /// A new user, with their invitation if they have no password yet.
@@ -207,6 +224,31 @@ pub async fn invite(
         RecordUpdate::Updated => Ok(shown),
         RecordUpdate::Unknown => Err(Refusal::RecordUnknown.into()),
     }
+}
+
+/// Changes the role of a user. What the user had beyond a lesser role ends with the next request.
+///
+/// The caller needs what deleting the user needs, and what inviting one with the new role needs.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`, `conflict`, or a fault.
+pub async fn update(
+    context: &Context,
+    caller: &Principal,
+    id: &UserId,
+    UserToUpdate { role }: UserToUpdate,
+) -> Result<UserView, Error> {
+    caller.require(UserView::MANAGE)?;
+    let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
+    caller.check_can_delegate(&scopes(context, &user), &ResourceLimits::default())?;
+    admission::authorize(context, caller, role).await?;
+    if user.role != role {
+        match context.store.change_role(&user, role).await? {
+            RoleChange::Changed => telemetry::user_changed(&Subject::User(*id), "role_changed"),
+            RoleChange::Conflict => return Err(Refusal::RecordChanged.into()),
+        }
+    }
+    Ok(UserView::view(context, UserRecord { role, ..user }, &LastUses::default()))
 }
 
 /// Checks that the caller can give someone access as a user with `role`, counts it, and returns the

@@ -1,7 +1,7 @@
 //! Users with a password: created and deleted together with their
 //! [login record](super::login::LoginRecord) and their membership.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem, Update};
 use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use super::{
     Record, RecordMeta, Store,
     client::fault,
     conditional::first_unmet,
-    item::{item_of, text},
+    item::{attribute, item_of, text},
     key,
     login::LoginRecord,
     membership::{MembershipRecord, UserProfile},
@@ -103,6 +103,15 @@ pub enum CreateUser {
     AddressTaken,
 }
 
+/// The outcome of giving a user another role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleChange {
+    /// The user has the new role.
+    Changed,
+    /// The user was changed or deleted since they were read.
+    Conflict,
+}
+
 /// The outcome of deleting a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserDeletion {
@@ -162,6 +171,40 @@ impl Store {
         match first_unmet(&error) {
             Some(0) => Ok(CreateUser::AddressTaken),
             _ => Err(fault("create a user")(error)),
+        }
+    }
+
+    /// Gives a user another role than `user.role`, in the three records that have it: all or
+    /// nothing, and only if it is still the one that was read.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn change_role(&self, user: &UserRecord, role: Role) -> Result<RoleChange, Fault> {
+        let update = |pk: AttributeValue| {
+            Update::builder()
+                .table_name(&self.tables.keys)
+                .key(key::PK, pk)
+                .update_expression("SET #role = :new")
+                .condition_expression("#role = :old")
+                .expression_attribute_names("#role", "role")
+                .expression_attribute_values(":old", attribute(user.role)?)
+                .expression_attribute_values(":new", attribute(role)?)
+                .build()
+                .map(|update| TransactWriteItem::builder().update(update).build())
+                .map_err(|error| Fault::Serialization(error.into()))
+        };
+        let changed = self
+            .client
+            .transact_write_items()
+            .transact_items(update(text(&user.meta.id))?)
+            .transact_items(update(AttributeValue::S(user.login_key()))?)
+            .transact_items(update(AttributeValue::S(key::membership(&user.subject())))?)
+            .send()
+            .await;
+        match changed {
+            Ok(_) => Ok(RoleChange::Changed),
+            Err(error) if first_unmet(&error).is_some() => Ok(RoleChange::Conflict),
+            Err(error) => Err(fault("change the role of a user")(error)),
         }
     }
 
