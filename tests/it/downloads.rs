@@ -106,3 +106,35 @@ async fn a_download_token_grants_only_what_its_creator_may_read() {
         .await
         .expect_error(401, "auth_required");
 }
+
+#[tokio::test]
+async fn a_runner_downloads_its_own_script_with_its_token() {
+    let world = World::new().await;
+    let (id, token) = world.runner().await;
+    let path = format!("/v1/runners/{id}/install.sh");
+    let call = |token: &str| world.call("GET", &path).header("X-Runner-Token", token);
+    world.wire.take();
+    let (status, script) = call(&token).send_for_text().await;
+    assert_eq!((status, world.wire.names()), (200, vec!["GetItem".to_owned()]));
+    assert!(script.contains(&id) && !script.contains(&token));
+    // A credential besides it, another runner's token, and tokens that are not valid.
+    let (other, others) = world.runner().await;
+    call(&token).bearer("x").send().await.expect_error(400, "invalid_request");
+    let both = world.call("GET", &format!("{path}?token=x")).header("X-Runner-Token", &token);
+    both.send().await.expect_error(400, "invalid_request");
+    call(&others).send().await.expect_error(404, "not_found");
+    world.wire.take();
+    for wrong in ["x", &tests::with_other_last_char(&token)] {
+        call(wrong).send().await.expect_error(401, "invalid_token");
+    }
+    assert!(world.wire.names().is_empty());
+    world.call("DELETE", &format!("/v1/runners/{other}")).key(&world.api_key).send().await;
+    call(&others).send().await.expect_error(401, "invalid_token");
+    let renewed = world.call("POST", &format!("/v1/runners/{id}/token")).key(&world.api_key);
+    let renewed = renewed.send().await.expect(200).member("token");
+    call(&token).send().await.expect_error(401, "invalid_token");
+    assert_eq!(call(&renewed).send_for_text().await.0, 200);
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"github|1\"]");
+    let call = closed.call("GET", &path).header("X-Runner-Token", &renewed);
+    call.send().await.expect_error(403, "forbidden_user");
+}

@@ -1,15 +1,17 @@
-//! `GET /v1/runners/{id}/install.sh`: a download, authorized by a download token.
+//! `GET /v1/runners/{id}/install.sh`: a download, authorized by a download token or by the token of
+//! the runner itself.
 //!
-//! The token is sent in the query or as a bearer token, and is valid only for its own path.
+//! A download token is sent in the query or as a bearer token, and is valid only for its own path.
 
 mod install;
 
 use http::{HeaderValue, header::REFERRER_POLICY};
 use postern::{
     App, Error, Refusal,
-    core::permission::Permission,
-    core::secret::Secret,
-    credential::PresentedKind,
+    core::{
+        credential_header::RUNNER_TOKEN, permission::Permission, secret::Secret, subject::Subject,
+    },
+    credential::{PresentedKind, RunnerToken},
     crypto::jwt,
     http::{CredentialSource as _, Request, Response},
     store::runner::RunnerRecord,
@@ -23,8 +25,37 @@ const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 ///
 /// # Errors
 /// A 401 if the token is missing or invalid, a 403 without the scope, a 404 for a runner of another
-/// organization.
+/// organization, or for another runner than the one whose token was presented.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let runner = match request.header(RUNNER_TOKEN) {
+        Some(token) => runner_itself(app, request, token).await?,
+        None => runner_of_claims(app, request).await?,
+    };
+    let script = install::script(&app.context.config.deployment.public_url, &runner.meta.id);
+    Ok(Response::text(SCRIPT, script).with_header(REFERRER_POLICY, NO_REFERRER))
+}
+
+/// Returns the runner whose token was presented: the script contains nothing that it does not have.
+async fn runner_itself(app: &App, request: &Request, token: &str) -> Result<RunnerRecord, Error> {
+    let context = &app.context;
+    if request.bearer().is_some() || request.query("token")?.is_some() {
+        return Err(Refusal::DuplicateParameter.into());
+    }
+    let token = RunnerToken::parse(&context.config.brand, token);
+    let token = token.ok_or(Refusal::CredentialMalformed)?;
+    let runner: Option<RunnerRecord> = context.store.record(&token.id, context.clock.now()).await?;
+    let runner = runner.filter(|runner| runner.secret.digest.matches(&token.digest));
+    let runner = runner.ok_or(Refusal::RunnerTokenWrong)?;
+    let subject = Subject::Runner(runner.meta.id);
+    context.config.allowed_users.check(&subject, runner.on_behalf_of.as_ref())?;
+    if runner.meta.id != request.path_id()? {
+        return Err(Refusal::RecordUnknown.into());
+    }
+    Ok(runner)
+}
+
+/// Returns the runner of a download token.
+async fn runner_of_claims(app: &App, request: &Request) -> Result<RunnerRecord, Error> {
     let claims = authenticate(app, request)?;
     let wanted = Permission::RunnersRead.into();
     if !claims.scopes.allows(&wanted) {
@@ -37,9 +68,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .store
         .record_in_organization(&organization, &id, app.context.clock.now())
         .await?;
-    let runner = runner.ok_or(Refusal::RecordUnknown)?;
-    let script = install::script(&app.context.config.deployment.public_url, &runner.meta.id);
-    Ok(Response::text(SCRIPT, script).with_header(REFERRER_POLICY, NO_REFERRER))
+    Ok(runner.ok_or(Refusal::RecordUnknown)?)
 }
 
 fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {

@@ -282,7 +282,7 @@ fn add_runner_use(document: &mut Document) {
             TAG,
             "Download the script that installs a runner",
         )
-        .described("The download token needs the scope `runners:read`.")
+        .described("The download token needs the scope `runners:read`. The token of the runner itself, in `X-Runner-Token`, is accepted too.")
         .access(Access::DownloadToken)
         .id(&id)
         .content(200, "A shell script.", "text/x-shellscript; charset=utf-8", &script),
