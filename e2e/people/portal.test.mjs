@@ -175,11 +175,11 @@ for (const way of WAYS) {
       await signInWithPassword(page);
       await page.goto(`${url}/keys`);
       await page.getByText("New API key").click();
-      await page.getByLabel("Name").fill(`cron-${tag}`);
+      await page.getByLabel("Name", { exact: true }).fill(`cron-${tag}`);
       await page.getByLabel("Scopes").fill("Not A Scope");
       await page.getByRole("button", { name: "Create API key" }).click();
       await page.getByRole("alert").waitFor();
-      assert.equal(await page.getByLabel("Name").inputValue(), `cron-${tag}`);
+      assert.equal(await page.getByLabel("Name", { exact: true }).inputValue(), `cron-${tag}`);
       await look("keys-refused");
       await page.getByLabel("Scopes").fill("data:read data:write");
       await page.getByLabel("Expires").selectOption("in 30 days");
@@ -188,10 +188,10 @@ for (const way of WAYS) {
       assert.match(key, /^pst_ak_/);
       await look("keys-made");
       assert.equal(await opens(key), 200);
-      assert.equal(await page.getByRole("button", { name: "Copy" }).isVisible(), script);
+      assert.equal(await page.getByRole("button", { name: "Copy", exact: true }).isVisible(), script);
       if (script) {
-        await page.getByRole("button", { name: "Copy" }).click();
-        await page.getByRole("button", { name: "Copied" }).waitFor();
+        await page.getByRole("button", { name: "Copy", exact: true }).click();
+        await page.getByRole("button", { name: "Copied", exact: true }).waitFor();
         assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
       }
       await page.goto(`${url}/keys`);
@@ -221,7 +221,7 @@ for (const way of WAYS) {
         await signInWithPassword(page);
         await page.goto(`${url}/${path}`);
         await page.getByText(`New ${one}`).click();
-        await page.getByLabel("Name").fill(`mine-${tag}`);
+        await page.getByLabel("Name", { exact: true }).fill(`mine-${tag}`);
         for (const [label, value] of Object.entries(fields)) await page.getByLabel(label).fill(value);
         await page.getByRole("button", { name: `Create ${one}` }).click();
         const first = await secretOf(page);
@@ -323,7 +323,7 @@ for (const way of WAYS) {
       assert.deepEqual(links, ["CLI tokens", "Runners", "Apps", "Devices", "Sessions"]);
       await page.goto(`${url}/tokens`);
       await page.getByText("New CLI token").click();
-      await page.getByLabel("Name").fill(`ticked-${tag}`);
+      await page.getByLabel("Name", { exact: true }).fill(`ticked-${tag}`);
       await page.getByLabel("scans:trigger").check();
       await look("tokens-ticked");
       await page.getByRole("button", { name: "Create CLI token" }).click();
@@ -405,7 +405,7 @@ test("axe-core finds no fault on any page", async (t) => {
     await page.goto(`${url}/keys`);
     await page.getByText("New API key").click();
     await check("keys, form open");
-    await page.getByLabel("Name").fill("axe");
+    await page.getByLabel("Name", { exact: true }).fill("axe");
     await page.getByLabel("Scopes").fill("Not A Scope");
     await page.getByRole("button", { name: "Create API key" }).click();
     await page.getByRole("alert").waitFor();
@@ -417,7 +417,7 @@ test("axe-core finds no fault on any page", async (t) => {
     await rowOf(page, "axe").getByText("Rotate", { exact: false }).first().click();
     await check("keys, rotate");
     const begun = await fetch(`${url}/v1/auth/device`, { method: "POST", body: new URLSearchParams({ client_id: "postern-cli", scope: "scans:read" }) });
-    for (const path of ["/", "/agents", "/tokens", "/runners", "/services", "/device", `/device?user_code=${(await begun.json()).user_code}`, "/devices", "/sessions", "/nothing", "/logout"]) {
+    for (const path of ["/", "/people", "/account", "/invitation?invitation=x", "/agents", "/tokens", "/runners", "/services", "/device", `/device?user_code=${(await begun.json()).user_code}`, "/devices", "/sessions", "/nothing", "/logout"]) {
       await page.goto(url + path);
       await check(path);
     }
@@ -429,7 +429,7 @@ test("a double click makes one key, and a reload shows the list", async (t) => {
   await signInWithPassword(page);
   await page.goto(`${url}/keys`);
   await page.getByText("New API key").click();
-  await page.getByLabel("Name").fill("twice");
+  await page.getByLabel("Name", { exact: true }).fill("twice");
   await page.getByLabel("Scopes").fill("data:read");
   await page.getByRole("button", { name: "Create API key" }).dblclick();
   assert.equal(await opens(await secretOf(page)), 200);

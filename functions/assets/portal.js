@@ -1,62 +1,66 @@
 // Improves the pages. They also work without this script.
 "use strict";
 
-// Copies a secret to the clipboard.
-for (const button of document.querySelectorAll("[data-copy]")) {
-  if (!navigator.clipboard) continue;
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    const secret = document.getElementById(button.dataset.copy);
-    getSelection().selectAllChildren(secret);
-    try {
-      await navigator.clipboard.writeText(secret.textContent);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Press Ctrl+C";
-    }
-    setTimeout(() => { button.textContent = "Copy"; }, 2500);
-  });
+// Copies what a button names to the clipboard: a secret, an id or an example.
+function offerCopies(root) {
+  if (!navigator.clipboard) return;
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
 }
+offerCopies(document);
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  const source = document.getElementById(button.dataset.copy);
+  const label = button.firstChild;
+  getSelection().selectAllChildren(source);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    label.data = "Copied";
+  } catch {
+    label.data = "Press Ctrl+C";
+  }
+  setTimeout(() => { label.data = "Copy"; }, 2500);
+});
 
 // On a narrow screen, scrolls the link of the current page into view, unless it is visible already.
 const nav = document.querySelector("nav");
 const current = nav?.querySelector("[aria-current]")?.getBoundingClientRect();
 if (current && (current.left < 0 || current.right > nav.getBoundingClientRect().right)) nav.scrollLeft += current.left - 16;
 
-// Shows times relative to now.
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
-function tellTimes(root) {
+// The title of a time is in the reader's own time zone.
+function localizeTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
-    const seconds = (new Date(time.dateTime) - Date.now()) / 1000;
-    const steps = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-    const [unit, length] = steps.find(([, length]) => Math.abs(seconds) >= length) ?? steps[3];
-    time.title = time.dateTime;
-    time.textContent = relative.format(Math.round(seconds / length), unit);
+    time.title = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "long" });
   }
 }
-tellTimes(document);
+localizeTimes(document);
 
-// Keeps at most one dialog open.
+// At most one form is open. Escape and a click elsewhere close it, and its first field has the focus.
+const FORMS = "details.ask[open], details.new[open]";
+const openForms = () => document.querySelectorAll(FORMS);
 document.addEventListener("toggle", (event) => {
   const opened = event.target;
-  if (!opened.matches?.("details.ask[open]")) return;
-  for (const other of document.querySelectorAll("details.ask[open]")) if (other !== opened) other.open = false;
-  opened.querySelector("select, button")?.focus();
+  if (!opened.matches?.(FORMS)) return;
+  for (const other of openForms()) if (other !== opened) other.open = false;
+  opened.querySelector("[autofocus], input:not([type=hidden]), select, button")?.focus();
 }, true);
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  for (const open of document.querySelectorAll("details.ask[open]")) {
+  for (const open of openForms()) {
     open.open = false;
     open.querySelector("summary").focus();
   }
+});
+document.addEventListener("click", (event) => {
+  for (const open of openForms()) if (!open.contains(event.target)) open.open = false;
 });
 
 // A new secret is shown once, so a reload shows the list.
 if (!document.querySelector("meta[http-equiv=refresh]")) {
   const address = new URL(location.href);
-  for (const once of ["sent", "done", "resume"]) {
-    if (address.searchParams.has(once)) history.replaceState(null, "", address.pathname);
-  }
+  if (address.searchParams.has("resume")) address.search = "";
+  for (const once of ["sent", "done"]) address.searchParams.delete(once);
+  if (address.href !== location.href) history.replaceState(null, "", address);
 }
 
 // Reloads a live list every five seconds, unless the user is interacting with it.
@@ -74,7 +78,8 @@ if (live) {
       const fresh = page.querySelector("[data-live]");
       if (!fresh) return;
       fresh.querySelector("p.live")?.remove();
-      tellTimes(fresh);
+      localizeTimes(fresh);
+      offerCopies(fresh);
       live.replaceChildren(...fresh.childNodes);
     } catch { /* try again at the next interval */ }
   }, 5000);

@@ -19,6 +19,7 @@ pub mod login;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod organizations;
+pub mod people;
 pub mod portal;
 pub mod publish_events;
 pub mod refresh;
@@ -65,6 +66,6 @@ macro_rules! functions {
 
 functions! {
     http: agents cli_tokens device discovery download_token downloads events heartbeat inspect introspect keys login
-        organizations portal refresh revoke runners service_token services signin token users;
+        organizations people portal refresh revoke runners service_token services signin token users;
     events: authorizer publish_events report_expiry rotate_signing_key
 }

@@ -400,6 +400,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "http/response.rs",
             "identity_provider/mod.rs",
             "portal/form.rs",
+            "portal/snippets.rs",
             "portal/submission.rs",
             "portal/view.rs",
             "resource/key_import.rs",

@@ -505,9 +505,12 @@ async fn the_page_of_keys_shows_the_last_use_of_each_secret() {
     let rotate = call("POST", &format!("/v1/keys/{id}/rotate"));
     rotate.json(json!({"overlap_s": 7200})).send().await.expect(200);
     let page = page().await;
-    for part in
-        ["no recorded use", "previous secret until", "1 Jan 2026, 00:00 UTC</time> from 192"]
-    {
+    for part in [
+        "no recorded use",
+        "The previous secret stops working <time",
+        "title=\"1 Jan 2026, 02:00 UTC\">in 2 hours</time>",
+        "in the last hour</time> from 192",
+    ] {
         assert!(page.contains(part), "{part}: {page}");
     }
 }

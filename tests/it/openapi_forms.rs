@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL}
 use postern::{core::principal::Role, crypto::Digest};
 use regex::Regex;
 use serde_json::json;
-use tests::{Browser, World, openapi::OpenApi, public_client::VERIFIER};
+use tests::{Browser, World, browser::PASSWORD, openapi::OpenApi, public_client::VERIFIER};
 
 /// Asserts that the forms of a page have only the fields of the document; returns where they go.
 fn check_forms(page: &str) -> BTreeSet<String> {
@@ -49,7 +49,11 @@ async fn the_fields_of_every_form_are_in_the_document() {
         browser.send(page, &csrf, &fields).await.expect(303);
         actions.extend(check_forms(&browser.get(page).await.expect(200).text));
     }
-    actions.extend(check_forms(&browser.get("/sessions").await.expect(200).text));
+    browser.another().await;
+    world.create_user("eve@example.com", PASSWORD, Role::User).await;
+    for page in ["/sessions", "/account", "/people", "/invitation"] {
+        actions.extend(check_forms(&browser.get(page).await.expect(200).text));
+    }
 
     let device = world.call("POST", "/v1/auth/device").form(&[("client_id", "postern-cli")]);
     let code = device.send().await.expect(200).member("user_code");

@@ -101,18 +101,20 @@ fn every_get_route_has_a_head_route_of_the_same_function() {
 /// considers what anyone can do with it.
 #[tokio::test]
 async fn only_the_listed_routes_are_public() {
-    const PUBLIC: [&str; 22] = [
+    const PUBLIC: [&str; 24] = [
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-authorization-server",
         "GET /.well-known/openid-configuration",
         "GET /assets/{name}",
         "GET /health",
+        "GET /invitation",
         "GET /login",
         "GET /v1/auth/authorize",
         "GET /v1/auth/github",
         "GET /v1/auth/github/callback",
         "GET /v1/auth/oidc/callback",
         "GET /v1/auth/oidc/start",
+        "POST /invitation",
         "POST /login",
         "POST /v1/auth/device",
         "POST /v1/auth/invitation",

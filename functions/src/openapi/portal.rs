@@ -59,6 +59,7 @@ pub(super) fn add(document: &mut Document) {
     add_records(document);
     add_sign_in(document);
     add_lists(document);
+    add_people(document);
     let name = json!({"enum": ["icon.svg", "portal.css", "portal.js"]});
     let asset = || json!({"type": "string"});
     document.add(
@@ -78,10 +79,10 @@ fn of_user((route, summary): (&'static str, &'static str)) -> Operation {
 }
 
 fn add_records(document: &mut Document) {
-    let optional = ["scopes", "repositories", "labels", "expires_in_days"];
+    let optional = ["scopes", "repositories", "labels", "expires_in_days", "expires_on"];
     let create = document.schema("NewRecordForm", form_of(&["csrf", "name"], &optional));
     let renew = document.schema("RenewalForm", form_of(&["csrf"], &["name", "overlap_s"]));
-    let delete = document.schema("PageForm", form_of(&["csrf"], &[]));
+    let delete = document.schema("DeletionForm", form_of(&["csrf"], &["confirm"]));
     for record in RECORDS {
         let id = (record.id)(document);
         document.add(
@@ -167,6 +168,11 @@ fn add_lists(document: &mut Document) {
             .codes(&["too_many_requests"]),
     );
     add_agent_consent(document);
+    document.add(
+        &of_user(("POST /sessions", "End the sessions in all other browsers"))
+            .form(&form, &json!({"csrf": "…"}))
+            .redirect("The page."),
+    );
     for (id, page, end) in [
         (
             document.request::<IdOf<id::Consent>>("ConsentId"),
@@ -194,6 +200,58 @@ fn add_lists(document: &mut Document) {
                 .codes(&["conflict"]),
         );
     }
+}
+
+/// Adds the pages that manage users and set passwords.
+fn add_people(document: &mut Document) {
+    let id = document.request::<IdOf<id::User>>("UserId");
+    let page = document.schema("PageForm", form_of(&["csrf"], &[]));
+    let invite = document.schema("InviteForm", form_of(&["csrf", "email"], &["role"]));
+    let change = document.schema("PersonForm", form_of(&["csrf", "change"], &[]));
+    let delete = document.schema("DeletionForm", form_of(&["csrf"], &["confirm"]));
+    let password = form_of(&["csrf", "current_password", "password"], &[]);
+    let password = document.schema("PasswordForm", password);
+    let accept = document.schema("InvitationForm", form_of(&["invitation", "password"], &[]));
+    let text = json!({"type": "string"});
+    for operation in [
+        of_user(("GET /people", "Page of the users"))
+            .query("cursor?", &text, "The cursor of the previous page.")
+            .page("The page."),
+        of_user(("POST /people", "Invite a user on a page"))
+            .form(&invite, &json!({"csrf": "…", "email": "ada@example.com", "role": "user"}))
+            .page("The page, with what is wrong in the form.")
+            .codes(&["conflict", "too_many_requests"]),
+        of_user(("POST /people/{id}/change", "Change the role of a user, or disable them, on a page"))
+            .id(&id)
+            .form(&change, &json!({"csrf": "…", "change": "admin"}))
+            .codes(&["conflict", "forbidden_user"]),
+        of_user(("POST /people/{id}/delete", "Delete a user on a page"))
+            .id(&id)
+            .form(&delete, &json!({"csrf": "…"}))
+            .codes(&["conflict", "forbidden_user"]),
+        of_user(("POST /people/{id}/renew", "Make a link for a new password"))
+            .id(&id)
+            .form(&page, &json!({"csrf": "…"}))
+            .codes(&["too_many_requests"]),
+        of_user(("GET /account", "Page of the user's own account")).page("The page."),
+        of_user(("POST /account", "Change one's own password on a page"))
+            .form(&password, &json!({"csrf": "…", "current_password": "correct horse battery", "password": "another horse battery"}))
+            .page("The page, with what is wrong in the form.")
+            .codes(&["conflict", "invalid_credentials", "too_many_requests"]),
+    ] {
+        document.add(&operation.redirect("The page, or the sign-in page."));
+    }
+    document.add(
+        &Operation::new("GET /invitation", TAG, "Page for setting a password with an invitation")
+            .query("invitation?", &text, "The invitation.")
+            .page("The page."),
+    );
+    document.add(
+        &Operation::new("POST /invitation", TAG, "Set a password with an invitation on a page")
+            .form(&accept, &json!({"invitation": "pst_iv_…", "password": "correct horse battery"}))
+            .redirect("The sign-in page.")
+            .codes(&["forbidden_origin", "forbidden_user", "invalid_grant"]),
+    );
 }
 
 /// Adds the parameters with which an agent asks a user.

@@ -7,7 +7,7 @@ use postern::{
 
 use crate::portal::{
     form, submission,
-    view::{AccessPage, AccessRow, Layout},
+    view::{AccessGroup, AccessPage, Layout},
     visitor::{self, Visitor},
 };
 
@@ -29,13 +29,16 @@ pub(crate) fn show(
     request: &Request,
     visitor: &Visitor,
     texts: &'static AccessTexts,
-    rows: Vec<AccessRow>,
+    groups: Vec<AccessGroup>,
 ) -> Result<Response, Error> {
     let notice = |done: &str| {
         texts.notices.iter().find(|(name, _)| *name == done).map(|(_, notice)| *notice)
     };
     let done = form::notice(app, request, &visitor.principal, notice)?;
-    Ok(html::render(&AccessPage { frame: Layout::new(visitor, texts.path), texts, rows, done })?)
+    let groups: Vec<_> = groups.into_iter().filter(|group| !group.rows.is_empty()).collect();
+    let others = groups.iter().flat_map(|group| &group.rows).filter(|row| !row.is_current).count();
+    let frame = Layout::new(visitor, texts.path);
+    Ok(html::render(&AccessPage { frame, texts, groups, has_others: others > 0, done })?)
 }
 
 /// Executes the form of a row: `end` ends the access in the path.
@@ -47,7 +50,7 @@ pub(crate) async fn end(
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
-    submission::execute_deletion(app, &visitor, &form, async || end(&visitor).await).await?;
+    submission::execute_repeatable(app, &visitor, &form, async || end(&visitor).await).await?;
     ended(texts)
 }
 

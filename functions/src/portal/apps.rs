@@ -11,7 +11,8 @@ use postern::{
 use crate::portal::{
     access::{self, AccessTexts},
     agent_consent, clients,
-    view::{self, AccessRow, DisplayTime},
+    times::DisplayTime,
+    view::{self, AccessGroup, AccessRow},
     visitor,
 };
 
@@ -37,6 +38,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     }
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let apps = connected_app::list(&app.context, &visitor.principal).await?;
+    let now = app.context.clock.now();
     let row = |connected: ConnectedAppView| AccessRow {
         name: connected.client_name,
         is_current: false,
@@ -45,10 +47,11 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
             format!("for {}", clients::api_name(app, &connected.audience)),
         ],
         scopes: view::scope_list(&connected.scopes),
-        when: ("allowed", DisplayTime::new(connected.given_at)),
+        times: vec![("allowed", DisplayTime::new(connected.given_at, now))],
         id: connected.id.to_string(),
     };
-    access::show(app, request, &visitor, &TEXTS, apps.into_iter().map(row).collect())
+    let rows = apps.into_iter().map(row).collect();
+    access::show(app, request, &visitor, &TEXTS, vec![AccessGroup { title: "", rows }])
 }
 
 /// `POST /apps/{id}/end`: ends what the user has allowed a client.

@@ -9,6 +9,9 @@ use postern::{
 
 use crate::portal::view;
 
+/// The client id of a login with a password at the API.
+pub(crate) const PASSWORD_LOGIN: &str = "password";
+
 /// Who says what a client is called.
 #[derive(Default)]
 pub(crate) struct ClientOrigin {
@@ -84,7 +87,7 @@ pub(crate) fn api_name(app: &App, audience: &Audience) -> String {
 pub(crate) fn client_name(app: &App, id: &ClientId) -> String {
     match client::find_known(&app.context, id) {
         Some(client) => client.name,
-        None if id.as_str() == "password" => "Signed in with a password".into(),
+        None if id.as_str() == PASSWORD_LOGIN => "Signed in with a password".into(),
         None => client_id_in_words(id),
     }
 }

@@ -10,7 +10,8 @@ use postern::{
 use crate::portal::{
     access::{self, AccessTexts},
     clients,
-    view::{self, AccessRow, DisplayTime},
+    times::DisplayTime,
+    view::{self, AccessGroup, AccessRow},
     visitor,
 };
 
@@ -27,6 +28,7 @@ const TEXTS: AccessTexts = AccessTexts {
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let devices = session::list_devices(&app.context, &visitor.principal).await?;
+    let now = app.context.clock.now();
     let row = |device: DeviceView| AccessRow {
         name: clients::client_name(app, &device.client_id),
         is_current: false,
@@ -35,10 +37,17 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
             .chain([format!("from {}", device.address)])
             .collect(),
         scopes: view::scope_list(&device.scopes),
-        when: ("last used", DisplayTime::new(device.last_used_at)),
+        times: vec![("last used", DisplayTime::new(device.last_used_at, now))],
         id: device.id.to_string(),
     };
-    access::show(app, request, &visitor, &TEXTS, devices.into_iter().map(row).collect())
+    let is_login = |device: &DeviceView| device.client_id.as_str() == clients::PASSWORD_LOGIN;
+    let (logins, tools): (Vec<_>, Vec<_>) = devices.into_iter().partition(is_login);
+    let groups = [("Devices and tools", tools), ("Logins with a password", logins)];
+    let groups = groups.map(|(title, devices)| AccessGroup {
+        title,
+        rows: devices.into_iter().map(row).collect(),
+    });
+    access::show(app, request, &visitor, &TEXTS, groups.into())
 }
 
 /// `POST /devices/{id}/end`: disconnects a tool.

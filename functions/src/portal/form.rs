@@ -29,8 +29,18 @@ const RANDOM_LEN: usize = 24;
 /// The maximum length of what is kept of a form, in bytes.
 const LONGEST_KEPT: usize = 1_500;
 /// The fields that are kept. None of them is secret.
-const KEPT: [&str; 7] =
-    ["name", "scopes", "repositories", "labels", "expires_in_days", "user_code", "overlap_s"];
+const KEPT: [&str; 10] = [
+    "name",
+    "scopes",
+    "repositories",
+    "labels",
+    "expires_in_days",
+    "expires_on",
+    "user_code",
+    "overlap_s",
+    "email",
+    "role",
+];
 /// The prefix of a checkbox for a scope, which is kept too.
 pub(crate) const SCOPE: &str = "scope.";
 /// The parameter of a page to which a user returns with a form, and the purpose of its MAC.

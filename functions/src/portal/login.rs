@@ -33,6 +33,9 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
             "You were signed out, so nothing was changed. Sign in to return to what you were doing.",
         ),
         (None, Some(_)) => Some("You are signed out."),
+        (None, None) if request.query("password_set")?.is_some() => {
+            Some("Your password is set. Sign in with it.")
+        }
         (None, None) => None,
     };
     let organization = request.query("organization")?.unwrap_or_default();

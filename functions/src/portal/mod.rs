@@ -5,21 +5,30 @@
 //! routes do. Permissions are checked there.
 
 mod access;
+pub(crate) mod account;
 mod agent_consent;
 mod apps;
 mod assets;
 mod authorize;
 mod clients;
+mod credential_forms;
 mod credential_pages;
 mod credentials;
 mod device;
 mod devices;
 mod fields;
 mod form;
+mod form_error;
+pub(crate) mod invitation;
 mod login;
 mod overview;
+pub(crate) mod people;
+mod rows;
+mod scope_choices;
 mod sessions;
+mod snippets;
 mod submission;
+mod times;
 mod view;
 mod visitor;
 
@@ -38,6 +47,18 @@ use crate::portal::credential_pages::CREDENTIAL_PAGES;
 /// The refusals of each route, and faults. The ingress renders them as a page.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let response = Box::pin(answer(app, request)).await?;
+    extend_cookie(app, request, response)
+}
+
+/// Extends the cookie of the session with the session, if a page was shown.
+///
+/// # Errors
+/// A fault.
+pub(crate) fn extend_cookie(
+    app: &App,
+    request: &Request,
+    response: Response,
+) -> Result<Response, Error> {
     // Showing a page extends the session, so extend the cookie with it.
     Ok(match visitor::session_cookie(request)? {
         Some(session) if response.is_html_page() && extends_session(request) => response.cookie(
@@ -73,6 +94,7 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /devices" => devices::page(app, request).await,
         "POST /devices/{id}/end" => devices::end(app, request).await,
         "GET /sessions" => sessions::page(app, request).await,
+        "POST /sessions" => sessions::end_others(app, request).await,
         "POST /sessions/{id}/end" => sessions::end(app, request).await,
         route => credential(app, request, route).await,
     }
@@ -88,9 +110,9 @@ async fn credential(app: &App, request: &Request, route: &str) -> Result<Respons
     let found = CREDENTIAL_PAGES.iter().find(of_path).ok_or(Refusal::RouteUnknown)?;
     match (method, &path[found.path.len()..]) {
         ("GET", "") => credentials::list(app, request, found).await,
-        ("POST", "") => credentials::create(app, request, found).await,
-        ("POST", "/{id}/renew") => credentials::renew(app, request, found).await,
-        ("POST", "/{id}/delete") => credentials::delete(app, request, found).await,
+        ("POST", "") => credential_forms::create(app, request, found).await,
+        ("POST", "/{id}/renew") => credential_forms::renew(app, request, found).await,
+        ("POST", "/{id}/delete") => credential_forms::delete(app, request, found).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }

@@ -10,7 +10,8 @@ use postern::{
 use crate::portal::{
     access::{self, AccessTexts},
     form, submission,
-    view::{AccessRow, DisplayTime},
+    times::DisplayTime,
+    view::{AccessGroup, AccessRow},
     visitor::{self, Visitor, clear_session_cookie},
 };
 
@@ -20,22 +21,39 @@ const TEXTS: AccessTexts = AccessTexts {
     lead: "The browsers in which you are signed in. A session ends when you sign out, or after some days without a visit.",
     empty: "You have no active sessions.",
     end: "Sign out",
-    notices: &[("ended", "The session has ended.")],
+    notices: &[
+        ("ended", "The session has ended."),
+        ("ended_others", "You are signed out in all other browsers."),
+    ],
 };
 
 /// `GET /sessions`: shows the user's sessions.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let sessions = session::list(&app.context, &visitor.principal).await?;
+    let (now, step) = (app.context.clock.now(), SessionView::step(&app.context));
     let row = |session: SessionView| AccessRow {
         is_current: session.is_current,
         id: session.id.to_string(),
         name: session.browser.as_deref().map_or_else(|| "A browser".into(), browser),
         facts: session.address.into_iter().map(|address| format!("from {address}")).collect(),
         scopes: Vec::new(),
-        when: ("since", DisplayTime::new(session.created_at)),
+        times: vec![
+            ("signed in", DisplayTime::new(session.created_at, now)),
+            ("last seen", DisplayTime::in_steps(session.last_seen_at, now, step)),
+        ],
     };
-    access::show(app, request, &visitor, &TEXTS, sessions.into_iter().map(row).collect())
+    let rows = sessions.into_iter().map(row).collect();
+    access::show(app, request, &visitor, &TEXTS, vec![AccessGroup { title: "", rows }])
+}
+
+/// `POST /sessions`: ends the sessions in all other browsers.
+pub(crate) async fn end_others(app: &App, request: &Request) -> Result<Response, Error> {
+    let visitor = visitor::visitor_or_sign_in!(app, request);
+    let form = form::form_or_return!(app, request, &visitor);
+    let end = async || session::end_others(&app.context, &visitor.principal).await;
+    submission::execute_repeatable(app, &visitor, &form, end).await?;
+    Ok(Response::see_other("/sessions?done=ended_others".into())?)
 }
 
 /// `POST /sessions/{id}/end`: ends a session.
@@ -43,7 +61,7 @@ pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error>
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
     let end = async || end_one(app, request, &visitor).await;
-    match submission::execute_deletion(app, &visitor, &form, end).await? {
+    match submission::execute_repeatable(app, &visitor, &form, end).await? {
         Some(SessionEnd::Own) => {
             Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
         }

@@ -3,22 +3,18 @@
 use crate::portal::{
     access::AccessTexts,
     clients::{ClientOrigin, ScopeInWords},
-    credential_pages::CREDENTIAL_PAGES,
+    credential_pages::{CREDENTIAL_PAGES, CredentialPage},
+    fields::{DEFAULT_EXPIRY, EXPIRIES},
+    form_error::{Field, FormError},
+    people,
+    rows::Row,
+    scope_choices::ScopePicker,
+    snippets::Snippet,
+    times::DisplayTime,
     visitor::Visitor,
 };
 use askama::Template;
-use jiff::Timestamp;
-use postern::{
-    core::{principal::Principal, scope::Scopes, secret::Secret},
-    credential::CredentialKind,
-    resource::{
-        api_key::{ApiKeyView, PreviousSecret},
-        cli_token::CliTokenView,
-        last_use::LastUse,
-        runner::RunnerView,
-        service_account::ServiceAccountView,
-    },
-};
+use postern::core::{principal::Principal, scope::Scopes, secret::Secret};
 
 /// The header and navigation of every page of a visitor.
 pub(crate) struct Layout {
@@ -38,8 +34,10 @@ impl Layout {
     pub(crate) fn new(visitor: &Visitor, current: &str) -> Self {
         let link = |href, title| Link { href, title, is_current: href == current };
         let pages = CREDENTIAL_PAGES.iter().filter(|page| page.is_visible_to(visitor));
+        let people = people::is_visible_to(visitor).then(|| link(people::PATH, "People"));
         let links = pages
             .map(|page| link(page.path, page.title))
+            .chain(people)
             .chain([
                 link("/apps", "Apps"),
                 link("/devices", "Devices"),
@@ -58,11 +56,88 @@ fn name(principal: &Principal) -> String {
     known.map_or_else(|| principal.user_id.to_string(), str::to_owned)
 }
 
+/// The users of an organization.
+#[derive(Template)]
+#[template(path = "people.html")]
+pub(crate) struct PeoplePage {
+    pub(crate) frame: Layout,
+    pub(crate) rows: Vec<PersonRow>,
+    pub(crate) next_cursor: Option<String>,
+    pub(crate) is_first_page: bool,
+    /// Whether the form is open, and what was entered.
+    pub(crate) is_open: bool,
+    pub(crate) email: String,
+    pub(crate) is_admin: bool,
+    pub(crate) error: Option<FormError>,
+    pub(crate) shown: Option<ShownInvitation>,
+    pub(crate) done: Option<&'static str>,
+    pub(crate) is_unfinished: bool,
+}
+
+/// A user in the list.
+pub(crate) struct PersonRow {
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) is_you: bool,
+    pub(crate) is_admin: bool,
+    pub(crate) is_disabled: bool,
+    pub(crate) created: DisplayTime,
+}
+
+/// A new invitation, on the only page that ever shows it.
+pub(crate) struct ShownInvitation {
+    /// The address of the page that accepts it, up to the invitation itself.
+    pub(crate) page: String,
+    pub(crate) secret: Secret,
+    /// The email address of its user.
+    pub(crate) what: String,
+    pub(crate) until: Option<DisplayTime>,
+}
+
+impl ShownInvitation {
+    /// Returns the invitation, for the template.
+    fn exposed(&self) -> &str {
+        self.secret.expose()
+    }
+}
+
+/// The page on which a user sets a password with an invitation.
+#[derive(Template)]
+#[template(path = "invitation.html")]
+pub(crate) struct InvitationPage<'a> {
+    pub(crate) invitation: Secret,
+    pub(crate) error: Option<&'a str>,
+}
+
+impl InvitationPage<'_> {
+    /// Returns the invitation, for the template.
+    fn exposed(&self) -> &str {
+        self.invitation.expose()
+    }
+}
+
+/// The user's own account.
+#[derive(Template)]
+#[template(path = "account.html")]
+pub(crate) struct AccountPage {
+    pub(crate) frame: Layout,
+    pub(crate) user_id: String,
+    pub(crate) organization: String,
+    pub(crate) role: &'static str,
+    /// Whether the user signs in with a password.
+    pub(crate) has_password: bool,
+    pub(crate) is_current_wrong: bool,
+    pub(crate) error: Option<String>,
+    pub(crate) done: Option<&'static str>,
+}
+
 /// The overview page.
 #[derive(Template)]
 #[template(path = "overview.html")]
-pub(crate) struct OverviewPage {
+pub(crate) struct OverviewPage<'a> {
     pub(crate) frame: Layout,
+    pub(crate) next: Option<NextStep>,
+    pub(crate) expiring: Vec<ExpiringRow<'a>>,
     pub(crate) user_id: String,
     pub(crate) organization: String,
     pub(crate) role: &'static str,
@@ -74,6 +149,23 @@ pub(crate) struct Card {
     pub(crate) href: &'static str,
     pub(crate) title: &'static str,
     pub(crate) text: &'static str,
+    /// How many records the page lists.
+    pub(crate) count: Option<String>,
+}
+
+/// What a visitor can do next.
+pub(crate) struct NextStep {
+    pub(crate) href: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) text: &'static str,
+}
+
+/// A credential that expires soon.
+pub(crate) struct ExpiringRow<'a> {
+    pub(crate) page: &'static CredentialPage,
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) expires: &'a DisplayTime,
 }
 
 /// The sign-in page.
@@ -101,217 +193,82 @@ pub(crate) struct ContinuePage<'a> {
 #[template(path = "credentials.html")]
 pub(crate) struct CredentialListPage<'a> {
     pub(crate) frame: Layout,
-    pub(crate) page: &'a crate::portal::credential_pages::CredentialPage,
+    pub(crate) page: &'a CredentialPage,
     pub(crate) may_manage: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) next_cursor: Option<String>,
     pub(crate) is_first_page: bool,
-    pub(crate) scopes: Vec<String>,
+    pub(crate) scopes: ScopePicker,
     pub(crate) values: FormValues,
-    pub(crate) error: Option<String>,
-    pub(crate) shown: Option<ShownOnce>,
+    pub(crate) error: Option<FormError>,
+    pub(crate) shown: Option<ShownSecret>,
     pub(crate) done: Option<&'a str>,
     pub(crate) is_unfinished: bool,
+    /// The first day on which a new credential can expire.
+    pub(crate) tomorrow: String,
+}
+
+impl CredentialListPage<'_> {
+    /// Returns what is wrong with a field of the form.
+    fn error_of(&self, field: Field) -> Option<&str> {
+        let error = self.error.as_ref().filter(|error| error.field == Some(field));
+        error.map(FormError::sentence)
+    }
+
+    /// Returns what is wrong, if it is none of the fields of the form.
+    fn other_error(&self) -> Option<&str> {
+        let error = self.error.as_ref().filter(|error| error.field.is_none());
+        error.map(FormError::sentence)
+    }
 }
 
 /// The values of a form that was refused, so that the user does not have to type them again.
 #[derive(Default)]
 pub(crate) struct FormValues {
     pub(crate) name: String,
+    /// The scopes that were checked.
+    pub(crate) checked: Vec<String>,
+    /// Those that were typed.
     pub(crate) scopes: String,
     pub(crate) labels: String,
     pub(crate) repositories: String,
     pub(crate) expires_in_days: String,
+    pub(crate) expires_on: String,
     /// Whether the form is open.
     pub(crate) is_open: bool,
 }
 
 impl FormValues {
     /// Reports whether this scope was checked.
-    fn has(&self, scope: &str) -> bool {
-        self.scopes.split(' ').any(|ticked| ticked == scope)
+    pub(crate) fn has(&self, scope: &str) -> bool {
+        self.checked.iter().any(|checked| checked == scope)
     }
 
-    /// Returns the choices of an expiry: the value, the text, and whether it was selected.
+    /// Returns the choices of an expiry: the value, the text, and whether it is selected.
     fn expiries(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-        let choices = [
-            ("", "never"),
-            ("7", "in 7 days"),
-            ("30", "in 30 days"),
-            ("90", "in 90 days"),
-            ("365", "in a year"),
-        ];
-        choices.into_iter().map(|(days, text)| (days, text, days == self.expires_in_days))
+        let selected = match self.expires_in_days.as_str() {
+            "" => DEFAULT_EXPIRY,
+            days => days,
+        };
+        EXPIRIES.into_iter().map(move |(days, text)| (days, text, days == selected))
     }
 }
 
 /// A new secret, on the only page that ever shows it.
-pub(crate) struct ShownOnce {
+pub(crate) struct ShownSecret {
     pub(crate) what: String,
     pub(crate) secret: Secret,
     pub(crate) id: String,
     /// When the previous secret expires.
-    pub(crate) overlap: Option<String>,
+    pub(crate) overlap: Option<DisplayTime>,
+    pub(crate) snippets: Vec<Snippet>,
 }
 
-impl ShownOnce {
+impl ShownSecret {
     /// Returns the secret, for the template.
     fn exposed(&self) -> &str {
         self.secret.expose()
     }
-}
-
-/// An entry in the list.
-pub(crate) struct Row {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    /// The first and last characters of the secret.
-    pub(crate) hint: String,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) notes: Vec<String>,
-    pub(crate) created: DisplayTime,
-    pub(crate) expires: Option<DisplayTime>,
-    /// The last use of the secret; `None` for a runner, which shows when it was last seen.
-    pub(crate) used: Option<UsedSecret>,
-    pub(crate) previous: Option<PreviousSecretRow>,
-    pub(crate) runner: Option<Runner>,
-    /// Whether the visitor can renew and delete it, as far as its creator decides.
-    pub(crate) can_change: bool,
-}
-
-/// The last use of a secret.
-pub(crate) struct UsedSecret {
-    pub(crate) at: Option<DisplayTime>,
-    pub(crate) from: Option<String>,
-}
-
-impl UsedSecret {
-    fn new(last: LastUse) -> Self {
-        Self { at: last.last_used_at.map(DisplayTime::new), from: last.last_used_from }
-    }
-}
-
-/// The secret of a key before its last rotation, which still works.
-pub(crate) struct PreviousSecretRow {
-    pub(crate) expires: DisplayTime,
-    pub(crate) used: UsedSecret,
-}
-
-impl PreviousSecretRow {
-    fn new(previous: PreviousSecret) -> Option<Self> {
-        let used = LastUse {
-            last_used_at: previous.previous_last_used_at,
-            last_used_from: previous.previous_last_used_from,
-        };
-        let expires = previous.previous_expires_at.map(DisplayTime::new)?;
-        Some(Self { expires, used: UsedSecret::new(used) })
-    }
-}
-
-/// The last reported state of a runner.
-pub(crate) struct Runner {
-    pub(crate) is_online: bool,
-    pub(crate) status: String,
-    pub(crate) version: String,
-    pub(crate) seen: Option<DisplayTime>,
-}
-
-/// A time, as text for people and in RFC 3339.
-pub(crate) struct DisplayTime {
-    pub(crate) text: String,
-    pub(crate) exact: String,
-}
-
-impl DisplayTime {
-    pub(crate) fn new(time: Timestamp) -> Self {
-        Self { text: time.strftime("%-d %b %Y, %H:%M UTC").to_string(), exact: time.to_string() }
-    }
-}
-
-impl Row {
-    fn new(id: String, name: String, hint: (String, String), created: Timestamp) -> Self {
-        let (prefix, last_four) = hint;
-        Self {
-            id,
-            name,
-            hint: format!("{}…{last_four}", prefix.chars().take(12).collect::<String>()),
-            scopes: Vec::new(),
-            notes: Vec::new(),
-            created: DisplayTime::new(created),
-            expires: None,
-            used: None,
-            previous: None,
-            runner: None,
-            can_change: true,
-        }
-    }
-}
-
-impl From<ApiKeyView> for Row {
-    fn from(key: ApiKeyView) -> Self {
-        Self {
-            scopes: scope_list(&key.scopes),
-            notes: signature_note(key.require_signature).collect(),
-            expires: key.expires_at.map(DisplayTime::new),
-            used: Some(UsedSecret::new(key.last_use)),
-            previous: PreviousSecretRow::new(key.previous),
-            ..Self::new(key.id.to_string(), key.name, (key.prefix, key.last_four), key.created_at)
-        }
-    }
-}
-
-impl From<CliTokenView> for Row {
-    fn from(token: CliTokenView) -> Self {
-        let repositories = token.repositories.into_iter().flatten();
-        let hint = (token.prefix, token.last_four);
-        Self {
-            scopes: scope_list(&token.scopes),
-            notes: repositories.chain(signature_note(token.require_signature)).collect(),
-            expires: token.expires_at.map(DisplayTime::new),
-            used: Some(UsedSecret::new(token.last_use)),
-            ..Self::new(token.id.to_string(), token.name, hint, token.created_at)
-        }
-    }
-}
-
-impl<K: CredentialKind> From<ServiceAccountView<K>> for Row {
-    fn from(account: ServiceAccountView<K>) -> Self {
-        let keys = match (&account.jwks, &account.jwks_uri) {
-            (None, None) => None,
-            (None, Some(_)) => Some("public keys at a URL"),
-            (Some(_), _) => Some("public keys"),
-        };
-        let secret = account.prefix.zip(account.last_four).unwrap_or_default();
-        let row = Self {
-            scopes: scope_list(&account.scopes),
-            used: Some(UsedSecret::new(account.last_use)),
-            ..Self::new(account.id.to_string(), account.name, secret, account.created_at)
-        };
-        match keys {
-            None => row,
-            Some(keys) => Self { hint: keys.to_owned(), ..row },
-        }
-    }
-}
-
-impl From<RunnerView> for Row {
-    fn from(runner: RunnerView) -> Self {
-        let hint = (runner.prefix, runner.last_four);
-        Self {
-            notes: runner.labels,
-            runner: Some(Runner {
-                is_online: runner.online,
-                status: runner.status.unwrap_or_default(),
-                version: runner.version.unwrap_or_default(),
-                seen: runner.last_seen_at.map(DisplayTime::new),
-            }),
-            ..Self::new(runner.id.to_string(), runner.name, hint, runner.created_at)
-        }
-    }
-}
-
-fn signature_note(is_required: bool) -> impl Iterator<Item = String> {
-    is_required.then(|| "signed requests only".to_owned()).into_iter()
 }
 
 /// Returns the scopes as a list.
@@ -379,8 +336,16 @@ pub(crate) struct ConsentPage {
 pub(crate) struct AccessPage {
     pub(crate) frame: Layout,
     pub(crate) texts: &'static AccessTexts,
-    pub(crate) rows: Vec<AccessRow>,
+    pub(crate) groups: Vec<AccessGroup>,
+    /// Whether there are others than the current one.
+    pub(crate) has_others: bool,
     pub(crate) done: Option<&'static str>,
+}
+
+/// Rows under a heading, which is empty if there is only one group.
+pub(crate) struct AccessGroup {
+    pub(crate) title: &'static str,
+    pub(crate) rows: Vec<AccessRow>,
 }
 
 /// A browser, a device or an app.
@@ -390,6 +355,6 @@ pub(crate) struct AccessRow {
     pub(crate) is_current: bool,
     pub(crate) facts: Vec<String>,
     pub(crate) scopes: Vec<String>,
-    /// The label of the time, and the time.
-    pub(crate) when: (&'static str, DisplayTime),
+    /// Times with their labels.
+    pub(crate) times: Vec<(&'static str, DisplayTime)>,
 }

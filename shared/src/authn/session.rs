@@ -17,11 +17,8 @@ use crate::{
     grant::{upstream_tokens::renew_if_due, user_status::UserStatus},
     http::{CredentialSource, Purpose},
     identity_provider::IdentityProviders,
-    store::session::{ExtendSession, SessionRecord},
+    store::session::{ExtendSession, IDLE_STEPS, SessionRecord},
 };
-
-/// The idle expiry is extended in steps of this part of its length, not at every request.
-const IDLE_STEPS: i32 = 10;
 
 /// What a request means for its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

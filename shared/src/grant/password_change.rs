@@ -13,6 +13,7 @@ use crate::{
     core::{
         epoch::Epoch,
         error::{Error, Refusal},
+        id::OrganizationId,
         principal::Principal,
         secret::Secret,
         subject::{CredentialId, Subject},
@@ -26,7 +27,8 @@ use crate::{
     telemetry,
 };
 
-/// Sets the password of the user to whom `invitation` was given. An invitation works once.
+/// Sets the password of the user to whom `invitation` was given. An invitation works once. Returns
+/// the user's organization if the user has to name it to log in.
 ///
 /// # Errors
 /// [`Refusal::InvitationWrong`], [`Refusal::PasswordMalformed`], [`Refusal::UserForbidden`],
@@ -35,7 +37,7 @@ pub async fn accept_invitation(
     context: &Context,
     invitation: &Secret,
     password: Secret,
-) -> Result<(), Error> {
+) -> Result<Option<OrganizationId>, Error> {
     let invitation = ParsedInvitation::parse(&context.config.brand, invitation.expose())
         .ok_or_else(|| {
             not_a_code(context, Refusal::InvitationWrong, "invitation", invitation.expose())
@@ -58,7 +60,7 @@ pub async fn accept_invitation(
     match store.accept_invitation(&user, &invitation.digest, hash, member.epoch).await? {
         SetPassword::Set => {
             telemetry::password_set(&user.meta.id);
-            Ok(())
+            Ok((!user.address_scope.is_deployment()).then_some(user.meta.org_id))
         }
         SetPassword::Changed => Err(Refusal::InvitationWrong.into()),
     }

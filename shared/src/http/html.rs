@@ -83,7 +83,12 @@ fn with_policy(page: Response, policy: String) -> Result<Response, Fault> {
 
 /// What pages say instead of the sentences for programs, which speak of credentials, records and
 /// routes.
-const FOR_PEOPLE: [(Refusal, &str); 12] = [
+const FOR_PEOPLE: [(Refusal, &str); 17] = [
+    (Refusal::ExpiryInThePast, "The expiry is in the past. Choose a later one."),
+    (
+        Refusal::InvitationWrong,
+        "This link does not work any more: it was used, replaced, or is older than seven days. If you have not set a password with it, ask an administrator for a new link.",
+    ),
     (Refusal::MediaTypeUnsupported, "This address only receives the forms of its page."),
     (Refusal::MethodUnknown, "Open it by a link or a form of a page."),
     (
@@ -95,7 +100,19 @@ const FOR_PEOPLE: [(Refusal, &str); 12] = [
         "The form was sent from another address. Open this page again, and send it from there.",
     ),
     (Refusal::OverlapTooLong, "The old secret can work for at most a week."),
+    (
+        Refusal::RecordBeyondCaller,
+        "You cannot delete it, because it has scopes that you do not have.",
+    ),
+    (
+        Refusal::RecordChanged,
+        "It was changed by somebody else at the same moment. Look at it again, and repeat what you did if it is still needed.",
+    ),
     (Refusal::RecordUnknown, "It does not exist, or it was deleted."),
+    (
+        Refusal::RecordOfAnother,
+        "Another user created it. Ask that user, or an administrator of your organization.",
+    ),
     (Refusal::RequestMalformed, "The form has an invalid value. Check it, and send it again."),
     (Refusal::RouteUnknown, "There is no page at this address."),
     (Refusal::ScopeEscalation, "You can only grant scopes that you have yourself."),

@@ -268,6 +268,23 @@ pub async fn list(
     Ok(views(page, |record, uses| CliTokenView::view(context, record, uses)))
 }
 
+/// Shows one of the caller's own tokens.
+///
+/// # Errors
+/// `insufficient_scope` for a caller who is not a user, `not_found`, or a fault.
+pub async fn show(
+    context: &Context,
+    user: &Principal,
+    id: &CliTokenId,
+) -> Result<CliTokenView, Error> {
+    user_status::require_user(context, user).await?;
+    let token: Option<CliTokenRecord> = context.store.record(id, context.clock.now()).await?;
+    let token = token.filter(|token| token.on_behalf_of == user.user_id);
+    let token = token.ok_or(Refusal::RecordUnknown)?;
+    let uses = UsesOfRecords::read(context, std::slice::from_ref(&token)).await?.take(&token);
+    Ok(CliTokenView::view(context, token, &uses))
+}
+
 /// Deletes one of the caller's own tokens.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The browser sessions of a user, and the token families of their tools.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     context::Context,
@@ -11,7 +11,7 @@ use crate::{
         scope::Scopes,
         subject::CredentialId,
     },
-    store::{Deletion, family::FamilyRecord},
+    store::{Deletion, family::FamilyRecord, session::IDLE_STEPS},
 };
 
 /// A browser session of a user.
@@ -27,6 +27,15 @@ pub struct SessionView {
     pub address: Option<String>,
     /// When the user signed in.
     pub created_at: Timestamp,
+    /// The last visit that is recorded. Visits are recorded in steps of [`SessionView::step`].
+    pub last_seen_at: Timestamp,
+}
+
+impl SessionView {
+    /// Returns how much later than `last_seen_at` the last visit can have been.
+    pub fn step(context: &Context) -> SignedDuration {
+        context.config.lifetimes.session_idle / IDLE_STEPS
+    }
 }
 
 /// A tool that acts for a user.
@@ -49,13 +58,14 @@ pub struct DeviceView {
 /// # Errors
 /// A fault.
 pub async fn list(context: &Context, user: &Principal) -> Result<Vec<SessionView>, Error> {
-    let now = context.clock.now();
-    let sessions = context.store.sessions_of(&user.user_id, &context.config.lifetimes, now).await?;
+    let (lifetimes, now) = (&context.config.lifetimes, context.clock.now());
+    let sessions = context.store.sessions_of(&user.user_id, lifetimes, now).await?;
     let mut views: Vec<_> = sessions
         .into_iter()
         .filter(|session| context.keyring.accepts_issued_at(session.created_at))
         .map(|session| SessionView {
             is_current: is_current(user, &session.id),
+            last_seen_at: session.last_seen_at(lifetimes),
             id: session.id,
             browser: session.browser,
             address: session.address,
@@ -75,6 +85,19 @@ pub async fn end(context: &Context, user: &Principal, id: &SessionId) -> Result<
         Deletion::Deleted => Ok(is_current(user, id)),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
+}
+
+/// Ends the user's sessions, except for the presented one. A session that begins meanwhile goes on.
+///
+/// # Errors
+/// A fault.
+pub async fn end_others(context: &Context, user: &Principal) -> Result<(), Error> {
+    let (lifetimes, now) = (&context.config.lifetimes, context.clock.now());
+    let sessions = context.store.sessions_of(&user.user_id, lifetimes, now).await?;
+    for session in sessions.iter().filter(|session| !is_current(user, &session.id)) {
+        context.store.end_session_of(&user.user_id, &session.id).await?;
+    }
+    Ok(())
 }
 
 fn is_current(user: &Principal, id: &SessionId) -> bool {

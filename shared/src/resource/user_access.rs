@@ -4,6 +4,8 @@
 //! The first write decides: every use of a user's credentials reads that record. What ended is
 //! removed from the lists once the user can see them again.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use super::{admission, user};
@@ -15,6 +17,7 @@ use crate::{
             ActorKind, DisabledData, EnabledData, EventActor, EventContents, EventData,
             EventSubject, SignedOutData,
         },
+        id::UserId,
         permission::Permission,
         principal::{Principal, Role},
         scope::ResourceLimits,
@@ -135,6 +138,28 @@ pub async fn sign_out(
         UserManager::Operator | UserManager::Caller(_) => find(context, manager, &user_id).await?,
     };
     change(context, manager, &member, UserChange::SignOut).await
+}
+
+/// Returns which of these users of the caller's organization are disabled, for display: one read of
+/// all of them.
+///
+/// # Errors
+/// `insufficient_scope`, or a fault.
+pub async fn disabled_among(
+    context: &Context,
+    caller: &Principal,
+    users: &[UserId],
+) -> Result<HashSet<UserId>, Error> {
+    caller.require(Permission::UsersManage)?;
+    let organization = caller.require_organization()?;
+    let subjects: Vec<_> = users.iter().map(|id| Subject::User(*id)).collect();
+    let members = context.store.members(&subjects).await?;
+    let is_disabled =
+        |member: &MembershipRecord| member.org_id == organization && member.disabled.is_some();
+    let id = |member: MembershipRecord| {
+        if let Subject::User(id) = member.user_id { Some(id) } else { None }
+    };
+    Ok(members.into_iter().filter(is_disabled).filter_map(id).collect())
 }
 
 /// Parses the id of a user of any kind.

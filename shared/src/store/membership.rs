@@ -1,14 +1,16 @@
 //! What is stored about a user, whoever authenticates them. Every use of a user's sessions, tokens
 //! and keys reads this record, so that one write ends them all.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Update};
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    RecordUpdate, Store,
-    client::fault,
+    RecordUpdate, Store, batch,
+    client::{fault, unexpected},
     conditional::{Conditional, conditional},
     item::{attribute, from_item, item_of, milliseconds, number, text},
     key,
@@ -225,6 +227,26 @@ impl Store {
     pub async fn membership(&self, user_id: &Subject) -> Result<Option<MembershipRecord>, Fault> {
         let pk = AttributeValue::S(key::membership(user_id));
         self.keys_item(pk, "read a user's organization").await?.map(from_item).transpose()
+    }
+
+    /// Returns those of these users who are stored, for display, in no particular order. There are
+    /// at most 100.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn members(&self, users: &[Subject]) -> Result<Vec<MembershipRecord>, Fault> {
+        const WHAT: &str = "read users";
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let table = &self.tables.keys;
+        let keys = users.iter().map(|user| AttributeValue::S(key::membership(user))).collect();
+        let request = HashMap::from([(table.clone(), batch::eventually(keys)?)]);
+        let mut found = self.batch(WHAT, request).await?;
+        if found.is_incomplete(table) {
+            return Err(unexpected(WHAT, "the store left keys unread"));
+        }
+        found.take(table).into_iter().map(from_item).collect()
     }
 
     /// Returns a user, and stores `draft` with the organization that it names if the user is new.

@@ -26,6 +26,9 @@ use crate::{
     crypto::Digest,
 };
 
+/// The idle expiry is extended in steps of this part of its length, not at every request.
+pub const IDLE_STEPS: i32 = 10;
+
 /// A stored session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionRecord {
@@ -76,6 +79,11 @@ impl SessionRecord {
     pub fn idle_expiry(&self, lifetimes: &Lifetimes, now: Timestamp) -> Timestamp {
         let absolute = after(self.created_at, lifetimes.session_absolute);
         after(now, lifetimes.session_idle).min(absolute)
+    }
+
+    /// Returns the last visit that the idle expiry shows.
+    pub fn last_seen_at(&self, lifetimes: &Lifetimes) -> Timestamp {
+        after(self.idle_expires_at, -lifetimes.session_idle).max(self.created_at)
     }
 
     /// Returns when the item of a session with this idle expiry can be deleted.
