@@ -271,6 +271,7 @@ async fn keys_of_another_system_are_imported_from_a_file() {
     assert_eq!((all.exit_code, all.stdout.matches("imported").count()), (0, 101), "{all:?}");
     assert_eq!(deployment.world.whoami(&key(100)).await, 200);
 
+    deployment.world.advance_s(1);
     let weak = json!({"sha256": "", "prefix": "acme_", "name": "a", "scopes": ["read"]});
     let some = import(format!("{}\n{weak}\n", lines[0])).await;
     assert_eq!(some.exit_code, 1, "{some:?}");
