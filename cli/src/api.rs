@@ -78,10 +78,11 @@ impl<'a> Api<'a> {
         self.send(Method::DELETE, self.url(path)?, None).await.map(drop)
     }
 
-    /// Returns all records of a list, or the first `limit` of them.
+    /// Returns all records of a list, or of its answer to a question; or the first `limit` of them.
     pub(crate) async fn list(
         &self,
         path: &[&str],
+        question: Option<(&str, String)>,
         limit: Option<usize>,
     ) -> Result<Records, Failure> {
         let mut items = Vec::new();
@@ -90,6 +91,9 @@ impl<'a> Api<'a> {
             let missing = limit.map_or(PAGE, |limit| limit - items.len()).min(PAGE);
             let mut url = self.url(path)?;
             url.query_pairs_mut().append_pair("limit", &missing.to_string());
+            if let Some((parameter, value)) = &question {
+                url.query_pairs_mut().append_pair(parameter, value);
+            }
             if let Some(cursor) = &cursor {
                 url.query_pairs_mut().append_pair("cursor", cursor);
             }

@@ -25,6 +25,19 @@ pub(crate) fn expiry(now: SystemTime, expires_at: SystemTime) -> String {
     }
 }
 
+/// Returns when something happened, such as `5 minutes ago`.
+pub(crate) fn ago(now: SystemTime, time: SystemTime) -> String {
+    format!("{} ago", duration(now.duration_since(time).unwrap_or_default()))
+}
+
+/// Returns when something will happen, such as `in 5 minutes`.
+pub(crate) fn ahead(now: SystemTime, time: SystemTime) -> String {
+    match time.duration_since(now) {
+        Ok(left) => format!("in {}", duration(left)),
+        Err(_) => ago(now, time),
+    }
+}
+
 /// Returns rows below a header. Columns are as wide as they need.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
@@ -79,6 +92,18 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(1000);
         assert_eq!(expiry(now, now + Duration::from_secs(90)), "expires in 1 minute");
         assert_eq!(expiry(now, now - Duration::from_secs(90)), "expired 1 minute ago");
+    }
+
+    #[test]
+    fn a_time_is_ago_or_ahead() {
+        let now = UNIX_EPOCH + Duration::from_secs(10_000);
+        let (earlier, later) = (now - Duration::from_secs(7300), now + Duration::from_secs(7300));
+        assert_eq!(
+            (ago(now, earlier), ahead(now, later)),
+            ("2 hours ago".into(), "in 2 hours".into())
+        );
+        assert_eq!(ahead(now, earlier), "2 hours ago");
+        assert_eq!(ago(now, later), "0 seconds ago", "another clock is ahead");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use postern_client::Context;
 use serde_json::{Value, json};
 
 use super::{
-    DeletionArgs, Kind, ListArgs, RecordArgs, details, scopes,
+    Column, CredentialListArgs, DeletionArgs, Kind, RecordArgs, details, scopes,
     update::{PropertyArgs, ScopedUpdateArgs},
 };
 use crate::{api::Api, credentials::Caller, failure::Failure};
@@ -16,11 +16,12 @@ const KIND: Kind = Kind {
     path: &["v1", "agents"],
     name: "agent",
     columns: &[
-        ("id", "id"),
-        ("name", "name"),
-        ("scopes", "scopes"),
-        ("created", "created_at"),
-        ("ends with", "last_four"),
+        Column::new("id", "id"),
+        Column::new("name", "name"),
+        Column::new("scopes", "scopes"),
+        Column::last_used(),
+        Column::expires(),
+        Column::new("ends with", "last_four"),
     ],
     deletion: "Its tokens are refused at once.",
 };
@@ -45,7 +46,7 @@ pub(crate) enum AgentsCommand {
         json: bool,
     },
     /// List the agents of the organization.
-    List(ListArgs),
+    List(CredentialListArgs),
     /// Show an agent, without its secret.
     Show(RecordArgs),
     /// Replace the secret of an agent, or its public keys.
@@ -89,7 +90,7 @@ impl AgentsCommand {
                     None => KIND.create(caller, &body, json, HINT).await,
                 }
             }
-            Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::List(arguments) => KIND.list_credentials((context, caller), &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
             Self::Rotate { record: RecordArgs { id, json }, keys, keep_tokens } => {
                 match keys.member()? {

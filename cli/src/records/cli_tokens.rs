@@ -3,18 +3,19 @@
 use clap::Subcommand;
 use postern_client::Context;
 
-use super::{DeletionArgs, Kind, ListArgs, update::ScopedUpdateArgs};
+use super::{Column, CredentialListArgs, DeletionArgs, Kind, update::ScopedUpdateArgs};
 use crate::{credentials::Caller, failure::Failure};
 
 const KIND: Kind = Kind {
     path: &["v1", "auth", "cli-tokens"],
     name: "CLI token",
     columns: &[
-        ("id", "id"),
-        ("name", "name"),
-        ("scopes", "scopes"),
-        ("expires", "expires_at"),
-        ("ends with", "last_four"),
+        Column::new("id", "id"),
+        Column::new("name", "name"),
+        Column::new("scopes", "scopes"),
+        Column::last_used(),
+        Column::expires(),
+        Column::new("ends with", "last_four"),
     ],
     deletion: "Requests with it are refused at once.",
 };
@@ -22,7 +23,7 @@ const KIND: Kind = Kind {
 #[derive(Subcommand)]
 pub(crate) enum CliTokensCommand {
     /// List your tokens.
-    List(ListArgs),
+    List(CredentialListArgs),
     /// Change a token without a new secret.
     Update(ScopedUpdateArgs),
     /// Delete a token.
@@ -32,7 +33,7 @@ pub(crate) enum CliTokensCommand {
 impl CliTokensCommand {
     pub(crate) async fn run(self, context: &Context, caller: &Caller) -> Result<(), Failure> {
         match self {
-            Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::List(arguments) => KIND.list_credentials((context, caller), &arguments).await,
             Self::Update(arguments) => KIND.update_scoped(context, caller, arguments).await,
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }

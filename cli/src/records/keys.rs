@@ -8,7 +8,7 @@ use postern_client::Context;
 use serde_json::{Value, json};
 
 use super::{
-    DeletionArgs, Kind, ListArgs, RecordArgs,
+    Column, CredentialListArgs, DeletionArgs, Kind, RecordArgs,
     expiry::{Expiry, parse_duration, parse_expiry},
     key_import, scopes,
     update::{PropertyArgs, ScopedUpdateArgs},
@@ -19,11 +19,12 @@ const KIND: Kind = Kind {
     path: &["v1", "keys"],
     name: "API key",
     columns: &[
-        ("id", "id"),
-        ("name", "name"),
-        ("scopes", "scopes"),
-        ("expires", "expires_at"),
-        ("ends with", "last_four"),
+        Column::new("id", "id"),
+        Column::new("name", "name"),
+        Column::new("scopes", "scopes"),
+        Column::last_used(),
+        Column::expires(),
+        Column::new("ends with", "last_four"),
     ],
     deletion: "Requests with it are refused at once.",
 };
@@ -56,7 +57,7 @@ pub(crate) enum KeysCommand {
         json: bool,
     },
     /// List the keys of the organization.
-    List(ListArgs),
+    List(CredentialListArgs),
     /// Show a key, without its secret.
     Show(RecordArgs),
     /// Change a key without a new secret.
@@ -102,7 +103,7 @@ impl KeysCommand {
                 properties.add_to(&mut body);
                 KIND.create(caller, &body, json, HINT).await
             }
-            Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::List(arguments) => KIND.list_credentials((context, caller), &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
             Self::Update(arguments) => KIND.update_scoped(context, caller, arguments).await,
             Self::Rotate { record: RecordArgs { id, json }, overlap } => {

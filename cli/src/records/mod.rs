@@ -8,18 +8,21 @@ mod keys;
 mod organizations;
 mod runners;
 mod services;
+mod times;
 mod update;
 mod users;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use postern_client::Context;
 use serde_json::Value;
 
 use self::{
     agents::AgentsCommand, cli_tokens::CliTokensCommand, keys::KeysCommand,
     organizations::OrganizationsCommand, runners::RunnersCommand, services::ServicesCommand,
-    users::UsersCommand,
+    times::TimeArgument, users::UsersCommand,
 };
 use crate::{
     api::Api, arguments::CredentialArgs, credentials::Caller, failure::Failure,
@@ -86,10 +89,53 @@ struct Kind {
     path: &'static [&'static str],
     /// What one is called.
     name: &'static str,
-    /// The columns of a list, and the members in them.
-    columns: &'static [(&'static str, &'static str)],
+    /// The columns of a list.
+    columns: &'static [Column],
     /// What deleting one ends.
     deletion: &'static str,
+}
+
+/// A column of a list.
+struct Column {
+    title: &'static str,
+    /// The member of the record.
+    member: &'static str,
+    shown: Shown,
+}
+
+/// How a column shows a member.
+#[derive(Clone, Copy)]
+enum Shown {
+    AsIs,
+    /// As the time that has passed since then.
+    Ago,
+    /// As the time that is left until then.
+    Ahead,
+}
+
+impl Column {
+    const fn new(title: &'static str, member: &'static str) -> Self {
+        Self { title, member, shown: Shown::AsIs }
+    }
+
+    const fn last_used() -> Self {
+        Self { title: "last used", member: "last_used_at", shown: Shown::Ago }
+    }
+
+    const fn expires() -> Self {
+        Self { title: "expires", member: "expires_at", shown: Shown::Ahead }
+    }
+
+    fn cell(&self, record: &Value, now: SystemTime) -> String {
+        let value = &record[self.member];
+        let time = || value.as_str()?.parse::<Timestamp>().ok().map(SystemTime::from);
+        match (self.shown, time()) {
+            (Shown::Ago, Some(time)) => words::ago(now, time),
+            (Shown::Ahead, Some(time)) => words::ahead(now, time),
+            (Shown::Ago | Shown::Ahead, None) if value.is_null() => "never".to_owned(),
+            (Shown::AsIs | Shown::Ago | Shown::Ahead, _) => text(value),
+        }
+    }
 }
 
 /// How a list is shown.
@@ -101,6 +147,50 @@ pub(crate) struct ListArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// How a list of credentials is shown, and which question it answers.
+#[derive(Args)]
+pub(crate) struct CredentialListArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    #[command(flatten)]
+    question: QuestionArgs,
+}
+
+/// A question to a list.
+#[derive(Args)]
+#[group(multiple = false)]
+struct QuestionArgs {
+    /// Only those whose names begin with this, in any case.
+    #[arg(long, value_name = "BEGINNING")]
+    name: Option<String>,
+    /// Only those that expire before this: a day such as 2099-01-31, a time, or a duration from now
+    /// such as 30d.
+    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    expires_before: Option<TimeArgument>,
+    /// Only those that were not used since this: a day such as 2026-08-01, a time, or a duration
+    /// until now such as 90d.
+    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    unused_since: Option<TimeArgument>,
+    /// Only those that have this id in another system.
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
+}
+
+impl QuestionArgs {
+    /// Returns the parameter of the question, if there is one.
+    fn parameter(&self, context: &Context) -> Result<Option<(&'static str, String)>, Failure> {
+        let Self { name, expires_before, unused_since, external_id } = self;
+        let time = |parameter, time: Result<Timestamp, Failure>| Ok((parameter, time?.to_string()));
+        let asked = [
+            name.clone().map(|name| Ok(("name", name))),
+            external_id.clone().map(|id| Ok(("external_id", id))),
+            expires_before.map(|end| time("expires_before", end.after_now(context))),
+            unused_since.map(|start| time("unused_since", start.before_now(context))),
+        ];
+        asked.into_iter().flatten().next().transpose()
+    }
 }
 
 /// A record that exists.
@@ -153,17 +243,35 @@ impl RecordsCommand {
 
 impl Kind {
     async fn list(&self, caller: &Caller, arguments: &ListArgs) -> Result<(), Failure> {
+        self.list_some(caller, arguments, None, SystemTime::UNIX_EPOCH).await
+    }
+
+    /// Lists credentials, or those that answer a question.
+    async fn list_credentials(
+        &self,
+        (context, caller): (&Context, &Caller),
+        CredentialListArgs { list, question }: &CredentialListArgs,
+    ) -> Result<(), Failure> {
+        self.list_some(caller, list, question.parameter(context)?, context.now()).await
+    }
+
+    async fn list_some(
+        &self,
+        caller: &Caller,
+        arguments: &ListArgs,
+        question: Option<(&str, String)>,
+        now: SystemTime,
+    ) -> Result<(), Failure> {
         let limit = arguments.limit.and_then(|limit| usize::try_from(limit).ok());
-        let records = Api::new(caller).list(self.path, limit).await?;
+        let records = Api::new(caller).list(self.path, question, limit).await?;
         if arguments.json {
             output::print_json(&Value::Array(records.items))?;
         } else {
-            let titles: Vec<_> = self.columns.iter().map(|(title, _)| *title).collect();
-            let rows = records
-                .items
-                .iter()
-                .map(|record| self.columns.iter().map(|(_, name)| text(&record[*name])).collect());
-            output::print(&words::table(&titles, rows))?;
+            let titles: Vec<_> = self.columns.iter().map(|column| column.title).collect();
+            let cells = |record: &Value| {
+                self.columns.iter().map(|column| column.cell(record, now)).collect()
+            };
+            output::print(&words::table(&titles, records.items.iter().map(cells)))?;
         }
         if records.has_more {
             output::say("There are more: raise --limit, or remove it.");

@@ -5,7 +5,7 @@ use postern_client::Context;
 use serde_json::json;
 
 use super::{
-    DeletionArgs, Kind, ListArgs, RecordArgs,
+    Column, CredentialListArgs, DeletionArgs, Kind, RecordArgs,
     update::{PropertyArgs, UpdateArgs},
 };
 use crate::{credentials::Caller, failure::Failure};
@@ -14,13 +14,14 @@ const KIND: Kind = Kind {
     path: &["v1", "runners"],
     name: "runner",
     columns: &[
-        ("id", "id"),
-        ("name", "name"),
-        ("labels", "labels"),
-        ("online", "online"),
-        ("status", "status"),
-        ("version", "version"),
-        ("last seen", "last_seen_at"),
+        Column::new("id", "id"),
+        Column::new("name", "name"),
+        Column::new("labels", "labels"),
+        Column::new("online", "online"),
+        Column::new("status", "status"),
+        Column::new("version", "version"),
+        Column::last_used(),
+        Column::expires(),
     ],
     deletion: "Its token is refused at once.",
 };
@@ -42,7 +43,7 @@ pub(crate) enum RunnersCommand {
         json: bool,
     },
     /// List the runners of the organization, and which of them are online.
-    List(ListArgs),
+    List(CredentialListArgs),
     /// Show a runner, without its token.
     Show(RecordArgs),
     /// Replace the token of a runner.
@@ -61,7 +62,7 @@ impl RunnersCommand {
                 properties.add_to(&mut body);
                 KIND.create(caller, &body, json, HINT).await
             }
-            Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::List(arguments) => KIND.list_credentials((context, caller), &arguments).await,
             Self::Show(arguments) => KIND.show(caller, &arguments).await,
             Self::Rotate(RecordArgs { id, json }) => {
                 KIND.new_secret(caller, (&id, "token"), &json!({}), json, HINT).await

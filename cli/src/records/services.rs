@@ -5,7 +5,7 @@ use postern_client::Context;
 use serde_json::json;
 
 use super::{
-    DeletionArgs, Kind, ListArgs, scopes,
+    Column, CredentialListArgs, DeletionArgs, Kind, scopes,
     update::{PropertyArgs, ScopedUpdateArgs},
 };
 use crate::{credentials::Caller, failure::Failure};
@@ -13,7 +13,14 @@ use crate::{credentials::Caller, failure::Failure};
 const KIND: Kind = Kind {
     path: &["v1", "services"],
     name: "service",
-    columns: &[("id", "id"), ("name", "name"), ("scopes", "scopes"), ("created", "created_at")],
+    columns: &[
+        Column::new("id", "id"),
+        Column::new("name", "name"),
+        Column::new("scopes", "scopes"),
+        Column::last_used(),
+        Column::expires(),
+        Column::new("ends with", "last_four"),
+    ],
     deletion: "It gets no more service tokens.",
 };
 const HINT: &str = "The service sends it as X-Service-Key to POST /v1/auth/service-token.";
@@ -34,7 +41,7 @@ pub(crate) enum ServicesCommand {
         json: bool,
     },
     /// List the services of the organization.
-    List(ListArgs),
+    List(CredentialListArgs),
     /// Change a service without a new secret.
     Update(ScopedUpdateArgs),
     /// Delete a service.
@@ -49,7 +56,7 @@ impl ServicesCommand {
                 properties.add_to(&mut body);
                 KIND.create(caller, &body, json, HINT).await
             }
-            Self::List(arguments) => KIND.list(caller, &arguments).await,
+            Self::List(arguments) => KIND.list_credentials((context, caller), &arguments).await,
             Self::Update(arguments) => KIND.update_scoped(context, caller, arguments).await,
             Self::Delete(arguments) => KIND.delete(caller, &arguments).await,
         }

@@ -5,13 +5,18 @@ use std::io::{self, IsTerminal as _, Read as _};
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{DeletionArgs, Kind, ListArgs, RecordArgs, details};
+use super::{Column, DeletionArgs, Kind, ListArgs, RecordArgs, details};
 use crate::{api::Api, credentials::Caller, failure::Failure, output, prompt};
 
 const KIND: Kind = Kind {
     path: &["v1", "users"],
     name: "user",
-    columns: &[("id", "id"), ("email", "email"), ("role", "role"), ("created", "created_at")],
+    columns: &[
+        Column::new("id", "id"),
+        Column::new("email", "email"),
+        Column::new("role", "role"),
+        Column::new("created", "created_at"),
+    ],
     deletion: "The user's sessions, tools and tokens end at once.",
 };
 const INVITATION: &str = "Send the invitation by a channel that reaches only the user, who \

@@ -34,7 +34,8 @@ async fn a_key_is_created_listed_rotated_and_deleted() {
     let row = listed.lines().find(|line| line.contains("cron")).unwrap();
     let ends_with = &key[key.len() - 4..];
     let words: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(words, [&id, "cron", "scans:read", "runners:read", ends_with]);
+    assert_eq!(words[..4], [&id, "cron", "scans:read", "runners:read"]);
+    assert_eq!(words[words.len() - 3..], ["ago", "never", ends_with]);
     assert_eq!(json(&deployment, &["keys", "show", &id]).await["id"], id.as_str());
 
     let rotated = json(&deployment, &["keys", "rotate", &id, "--overlap", "1h"]).await;
@@ -147,10 +148,11 @@ async fn runners_and_services_are_created_and_deleted() {
     let id = text(&runner["id"]);
     assert_ne!(json(&deployment, &["runners", "rotate", id]).await["token"], runner["token"]);
     let listed = deployment.run_with_key(&["runners", "list"]).await.result();
-    let header = "ID  NAME  LABELS  ONLINE  STATUS  VERSION  LAST SEEN";
+    let header = "ID  NAME  LABELS  ONLINE  STATUS  VERSION  LAST USED  EXPIRES";
     let (first, rows) = listed.split_once('\n').unwrap();
     assert_eq!(first.split_whitespace().collect::<Vec<_>>().join(" "), header.replace("  ", " "));
-    assert_eq!(rows.split_whitespace().collect::<Vec<_>>(), [id, "build-1", "arm64", "no"]);
+    let row = [id, "build-1", "arm64", "no", "never", "never"];
+    assert_eq!(rows.split_whitespace().collect::<Vec<_>>(), row);
     deployment.run_with_key(&["runners", "delete", id, "--yes"]).await.result();
 
     let service = json(&deployment, &["services", "create", "a", "--scope", "data:read"]).await;
@@ -280,4 +282,66 @@ async fn keys_of_another_system_are_imported_from_a_file() {
 
     let wrong = import(format!("{}\nsha256,name\n", lines[0])).await;
     wrong.expect(2, "", "postern: Line 2 of - is not a JSON object.\n");
+}
+
+#[tokio::test]
+async fn a_list_of_credentials_answers_a_question() {
+    let deployment = Deployment::start().await;
+    for (name, expires) in [("Deploy 1", "60d"), ("deploy 2", "30d"), ("other", "90d")] {
+        let arguments = ["keys", "create", name, "--scope", "a:b", "--expires", expires];
+        deployment.run_with_key(&arguments).await.result();
+    }
+    deployment.world.advance_s(3600);
+    let names = async |question: &[&str]| {
+        let keys = json(&deployment, &[&["keys", "list"], question].concat()).await;
+        let keys = keys.as_array().unwrap().iter();
+        keys.map(|key| text(&key["name"]).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["--name", "DEPLOY"]).await, ["Deploy 1", "deploy 2"]);
+    assert_eq!(names(&["--name", "DEPLOY", "--limit", "1"]).await, ["Deploy 1"]);
+    assert_eq!(names(&["--expires-before", "70d"]).await, ["deploy 2", "Deploy 1"]);
+    assert_eq!(names(&["--expires-before", "2099-01-31"]).await.len(), 3);
+    assert_eq!(names(&["--unused-since", "2026-01-01T01:00:00Z"]).await.len(), 3);
+    assert_eq!(names(&["--unused-since", "2026-01-01"]).await, [""; 0]);
+    assert_eq!(names(&["--external-id", "cust-42"]).await, [""; 0]);
+    for kind in ["agents", "services", "runners"] {
+        let list = json(&deployment, &[kind, "list", "--unused-since", "2026-01-01"]).await;
+        assert_eq!(list, json!([]), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_shows_last_uses_and_expiries_as_people_read_them() {
+    let deployment = Deployment::start().await;
+    let create = ["keys", "create", "cron", "--scope", "a:b", "--expires", "90d"];
+    let key = json(&deployment, &create).await;
+    deployment.world.use_key(text(&key["key"])).await;
+    let listed = deployment.run_with_key(&["keys", "list", "--name", "cron"]).await.result();
+    let (header, row) = listed.split_once('\n').unwrap();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(header)[..5], ["ID", "NAME", "SCOPES", "LAST", "USED"]);
+    let row = words(row);
+    assert_eq!(
+        (&row[4..6], &row[6..9]),
+        (&["days", "ago"].map(str::to_owned)[..], &["in", "89", "days"].map(str::to_owned)[..])
+    );
+}
+
+#[tokio::test]
+async fn two_questions_or_a_time_that_is_none_are_wrong_usage() {
+    let machine = Machine::new("http://127.0.0.1:1".into());
+    for (question, message) in [
+        (&["--name", "a", "--external-id", "b"][..], "cannot be used with"),
+        (&["--name", "a", "--unused-since", "90d"], "cannot be used with"),
+        (&["--unused-since", "soon"], "expected a day such as 2026-08-01"),
+        (&["--expires-before", "2026-13-01"], "or a duration such as 90d"),
+    ] {
+        for kind in ["keys", "agents", "services", "runners", "cli-tokens"] {
+            let outcome = machine.run(&[&[kind, "list"], question].concat()).await;
+            assert_eq!(outcome.exit_code, 2, "{kind} {outcome:?}");
+            assert!(outcome.stderr.contains(message), "{kind} {outcome:?}");
+        }
+    }
+    let outcome = machine.run(&["users", "list", "--name", "a"]).await;
+    assert_eq!(outcome.exit_code, 2, "{outcome:?}");
 }

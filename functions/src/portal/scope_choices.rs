@@ -83,6 +83,7 @@ fn description(permission: Permission) -> &'static str {
     match permission {
         Permission::AgentsManage => "Create, renew and delete agents",
         Permission::AgentsRead => "See agents",
+        Permission::EventsRead => "See what happened to the organization's credentials and users",
         Permission::KeysManage => "Create, rotate and delete API keys",
         Permission::KeysRead => "See API keys",
         Permission::RunnersManage => "Create, renew and delete runners",

@@ -226,9 +226,7 @@ pub async fn change(
         user.check_networks(changed.properties.allowed_networks.as_ref())?;
     }
     change::store(context, user, &record, &changed).await?;
-    let uses = context.store.uses_of(std::slice::from_ref(&changed)).await?;
-    let uses = uses.into_values().next().unwrap_or_default();
-    Ok(CliTokenView::view(context, changed, &uses))
+    view(context, changed).await
 }
 
 /// Refuses a caller whose tokens were issued to a tool.
@@ -281,7 +279,13 @@ pub async fn show(
     let token: Option<CliTokenRecord> = context.store.record(id, context.clock.now()).await?;
     let token = token.filter(|token| token.on_behalf_of == user.user_id);
     let token = token.ok_or(Refusal::RecordUnknown)?;
-    let uses = UsesOfRecords::read(context, std::slice::from_ref(&token)).await?.take(&token);
+    view(context, token).await
+}
+
+/// Returns the view of a token, with the last use of its secret.
+async fn view(context: &Context, token: CliTokenRecord) -> Result<CliTokenView, Error> {
+    let uses = context.store.uses_of(std::slice::from_ref(&token)).await?;
+    let uses = uses.into_values().next().unwrap_or_default();
     Ok(CliTokenView::view(context, token, &uses))
 }
 
