@@ -60,18 +60,25 @@ impl AllowedNetworks {
 /// # Errors
 /// What is wrong with it, after its place in the list.
 fn network(text: &str) -> Result<IpNet, String> {
-    let network = match text.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address.to_canonical()),
-        Err(_) => canonical(text.parse().map_err(|_| {
-            "is not a network: send an address, or one with the length of its prefix, such as 192.0.2.0/24 or 2001:db8::/32, without a zone."
-        })?),
-    };
+    let network = parsed(text).ok_or(
+        "is not a network: send an address, or one with the length of its prefix, such as 192.0.2.0/24 or 2001:db8::/32, without a zone.",
+    )?;
     if network.addr() == network.network() {
         Ok(network)
     } else {
         let sentence = "has bits beyond its prefix";
         Err(format!("{sentence}: the network is {}.", network.trunc()))
     }
+}
+
+/// Parses an address or a network. A number with leading zeros is refused: some programs read it as
+/// octal.
+fn parsed(text: &str) -> Option<IpNet> {
+    let Some((address, prefix)) = text.split_once('/') else {
+        return text.parse::<IpAddr>().ok().map(|address| address.to_canonical().into());
+    };
+    let length: u8 = prefix.parse().ok().filter(|length: &u8| length.to_string() == prefix)?;
+    IpNet::new(address.parse().ok()?, length).ok().map(canonical)
 }
 
 /// Returns a network of IPv6 addresses that are IPv4 addresses as the network of those.
