@@ -13,6 +13,7 @@ use postern::{
     },
     credential::{PresentedKind, RunnerToken},
     crypto::jwt,
+    grant::permitted_use,
     http::{CredentialSource as _, Request, Response},
     store::runner::RunnerRecord,
     token::{DownloadClaims, verify},
@@ -46,6 +47,7 @@ async fn runner_itself(app: &App, request: &Request, token: &str) -> Result<Runn
     let runner: Option<RunnerRecord> = context.store.record(&token.id, context.clock.now()).await?;
     let runner = runner.filter(|runner| runner.secret.digest.matches(&token.digest));
     let runner = runner.ok_or(Refusal::RunnerTokenWrong)?;
+    permitted_use::check(&runner.properties, request.deciding_address())?;
     let subject = Subject::Runner(runner.meta.id);
     context.config.allowed_users.check(&subject, runner.on_behalf_of.as_ref())?;
     if runner.meta.id != request.path_id()? {
