@@ -54,8 +54,7 @@ fn inner(text: String) -> Value {
 fn mask(text: &str) -> String {
     static FORMS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let jwt = r"(?<jwt>ey[0-9A-Za-z_-]{10,}\.ey[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,})";
-        let id =
-            r"(?<kind>agt|cli|cod|dev|fam|key|org|run|ses|sin|svc|tok|usr)_[0-9a-hjkmnp-tv-z]{26}";
+        let id = r"(?<kind>agt|cli|cod|con|dev|evt|fam|key|org|run|ses|sin|svc|tok|usr)_[0-9a-hjkmnp-tv-z]{26}";
         let session = r"(?<session>eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43})";
         let user_code = r"(?<code>\b[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}\b)";
         // The forms in which pages show them.
@@ -64,9 +63,10 @@ fn mask(text: &str) -> String {
         // The local program has no authorizer, so what only an authorizer has seen is unused there.
         let last_use = r"(?<last_use><span>(?:last used <time[^>]*>[^<]*</time>(?: from [^<]*)?|no recorded use)</span>)";
         let moment = r"(?<moment>\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d UTC)";
+        let day = r#"min="(?<day>\d{4}-\d\d-\d\d)""#;
         let time = r"(?<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z)";
         let prefix = r"(?<prefix>[a-z]*_[a-z]{2}_[0-9a-hjkmnp-tv-z]{26})";
-        let pages = format!("{session}|{user_code}|{form}|{hint}|{last_use}|{moment}");
+        let pages = format!("{session}|{user_code}|{form}|{hint}|{last_use}|{moment}|{day}");
         Regex::new(&format!(
             "(?<secret>{})|{pages}|{jwt}|{prefix}|{id}|{time}",
             postern::credential::PATTERN
@@ -75,9 +75,9 @@ fn mask(text: &str) -> String {
     });
     let Some(forms) = &*FORMS else { return text.to_owned() };
     let masked: Cow<'_, str> = forms.replace_all(text, |found: &Captures<'_>| {
-        const KINDS: [&str; 10] = [
-            "secret", "session", "code", "form", "hint", "last_use", "moment", "jwt", "prefix",
-            "time",
+        const KINDS: [&str; 11] = [
+            "secret", "session", "code", "form", "hint", "last_use", "moment", "day", "jwt",
+            "prefix", "time",
         ];
         match KINDS.into_iter().find(|kind| found.name(kind).is_some()) {
             Some(kind) => format!("<{kind}>"),

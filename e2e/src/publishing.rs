@@ -8,11 +8,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 
-use crate::{
-    bus::{Bus, BusMode},
-    emulator::Emulator,
-    environment::Environment,
-};
+use crate::{bus::BusMode, emulator::Emulator, environment::Environment};
 
 const FUNCTION: &str = "publish_events";
 
