@@ -30,9 +30,12 @@ pub(crate) fn ago(now: SystemTime, time: SystemTime) -> String {
     format!("{} ago", duration(now.duration_since(time).unwrap_or_default()))
 }
 
-/// Returns when something will happen, such as `in 5 minutes`.
+/// Returns when something will happen, such as `in 5 minutes`. What was to expire in 90 days a moment
+/// ago does so in 90 days.
 pub(crate) fn ahead(now: SystemTime, time: SystemTime) -> String {
+    const MOMENT: Duration = Duration::from_secs(30);
     match time.duration_since(now) {
+        Ok(left) if left > MOMENT => format!("in {}", duration(left + MOMENT)),
         Ok(left) => format!("in {}", duration(left)),
         Err(_) => ago(now, time),
     }
@@ -103,6 +106,9 @@ mod tests {
             ("2 hours ago".into(), "in 2 hours".into())
         );
         assert_eq!(ahead(now, earlier), "2 hours ago");
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(ahead(now, now + day * 90 - Duration::from_secs(20)), "in 90 days");
+        assert_eq!(ahead(now, now + Duration::from_secs(7)), "in 7 seconds");
         assert_eq!(ago(now, later), "0 seconds ago", "another clock is ahead");
     }
 

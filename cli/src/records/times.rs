@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use postern_client::Context;
 
-use super::keys::parse_duration;
+use super::expiry::parse_duration;
 use crate::failure::Failure;
 
 /// A time, or how far it is from now.

@@ -323,7 +323,7 @@ async fn a_list_shows_last_uses_and_expiries_as_people_read_them() {
     let row = words(row);
     assert_eq!(
         (&row[4..6], &row[6..9]),
-        (&["days", "ago"].map(str::to_owned)[..], &["in", "89", "days"].map(str::to_owned)[..])
+        (&["days", "ago"].map(str::to_owned)[..], &["in", "90", "days"].map(str::to_owned)[..])
     );
 }
 
