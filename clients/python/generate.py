@@ -14,7 +14,7 @@ from typing import Any
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "openapi.json"
 OUTPUT = HERE / "src" / "postern_client" / "api.py"
-TAGS = ("API keys", "Agents", "Services", "Runners", "Users", "Organizations", "CLI tokens", "Tokens")
+TAGS = ("API keys", "Agents", "Services", "Runners", "Users", "Organizations", "CLI tokens", "Tokens", "Events")
 #: Parts of the protocol, which sessions and verifiers speak, and routes with a credential of their own
 EXCLUDED = {
     "acceptInvitation",

@@ -88,6 +88,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Page of the user's own account */
+        get: operations["pageOfUserOwnAccount"];
+        put?: never;
+        /** Change one's own password on a page */
+        post: operations["changeOneOwnPasswordOnPage"];
+        delete?: never;
+        options?: never;
+        /** Page of the user's own account, without the body */
+        head: operations["head_pageOfUserOwnAccount"];
+        patch?: never;
+        trace?: never;
+    };
     "/agents": {
         parameters: {
             query?: never;
@@ -267,6 +286,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/invitation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Page for setting a password with an invitation */
+        get: operations["pageForSettingPasswordWithInvitation"];
+        put?: never;
+        /** Set a password with an invitation on a page */
+        post: operations["setPasswordWithInvitationOnPage"];
+        delete?: never;
+        options?: never;
+        /** Page for setting a password with an invitation, without the body */
+        head: operations["head_pageForSettingPasswordWithInvitation"];
+        patch?: never;
+        trace?: never;
+    };
     "/keys": {
         parameters: {
             query?: never;
@@ -350,6 +388,76 @@ export interface paths {
         put?: never;
         /** Sign out on a page */
         post: operations["signOutOnPage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Page of the users */
+        get: operations["pageOfUsers"];
+        put?: never;
+        /** Invite a user on a page */
+        post: operations["inviteUserOnPage"];
+        delete?: never;
+        options?: never;
+        /** Page of the users, without the body */
+        head: operations["head_pageOfUsers"];
+        patch?: never;
+        trace?: never;
+    };
+    "/people/{id}/change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change the role of a user, or disable them, on a page */
+        post: operations["changeRoleOfUserOrDisableThemOnPage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/people/{id}/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Delete a user on a page */
+        post: operations["deleteUserOnPage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/people/{id}/renew": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a link for a new password */
+        post: operations["makeLinkForNewPassword"];
         delete?: never;
         options?: never;
         head?: never;
@@ -455,7 +563,8 @@ export interface paths {
         /** Page of the sessions */
         get: operations["pageOfSessions"];
         put?: never;
-        post?: never;
+        /** End the sessions in all other browsers */
+        post: operations["endSessionsInAllOtherBrowsers"];
         delete?: never;
         options?: never;
         /** Page of the sessions, without the body */
@@ -569,7 +678,11 @@ export interface paths {
          * @description Requires the scope `agents:read`.
          */
         head: operations["head_showAgent"];
-        patch?: never;
+        /**
+         * Change an agent
+         * @description Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or lets it be used from other networks, needs what creating it needs. Requires the scope `agents:manage`.
+         */
+        patch: operations["changeAgent"];
         trace?: never;
     };
     "/v1/agents/{id}/jwks": {
@@ -682,7 +795,11 @@ export interface paths {
         delete: operations["deleteOneOwnCliToken"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change one's own CLI token
+         * @description Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or lets it be used from other networks, needs what creating it needs. Requires a user: a session, or a token with all of the user's scopes.
+         */
+        patch: operations["changeOneOwnCliToken"];
         trace?: never;
     };
     "/v1/auth/device": {
@@ -1020,6 +1137,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the events
+         * @description Newest first. Events are kept for 30 days. Requires the scope `events:read`.
+         */
+        get: operations["listEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /**
+         * List the events, without the body
+         * @description Newest first. Events are kept for 30 days. Requires the scope `events:read`.
+         */
+        head: operations["head_listEvents"];
+        patch?: never;
+        trace?: never;
+    };
     "/v1/keys": {
         parameters: {
             query?: never;
@@ -1045,6 +1186,26 @@ export interface paths {
          * @description Requires the scope `keys:read`.
          */
         head: operations["head_listApiKeys"];
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import API keys of another system
+         * @description By their SHA-256, so that they keep working. Each key is decided for itself. To import a key again changes nothing.
+         */
+        post: operations["importApiKeysOfAnotherSystem"];
+        delete?: never;
+        options?: never;
+        head?: never;
         patch?: never;
         trace?: never;
     };
@@ -1113,6 +1274,27 @@ export interface paths {
          * @description Requires the scope `keys:read`.
          */
         head: operations["head_showApiKey"];
+        /**
+         * Change an API key
+         * @description Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or lets it be used from other networks, needs what creating it needs. Requires the scope `keys:manage`.
+         */
+        patch: operations["changeApiKey"];
+        trace?: never;
+    };
+    "/v1/keys/{id}/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Give an API key a usage plan */
+        put: operations["giveApiKeyUsagePlan"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
         patch?: never;
         trace?: never;
     };
@@ -1261,7 +1443,11 @@ export interface paths {
          * @description Requires the scope `runners:read`.
          */
         head: operations["head_showRunner"];
-        patch?: never;
+        /**
+         * Change a runner
+         * @description Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or lets it be used from other networks, needs what creating it needs. Requires the scope `runners:manage`.
+         */
+        patch: operations["changeRunner"];
         trace?: never;
     };
     "/v1/runners/{id}/install.sh": {
@@ -1273,7 +1459,7 @@ export interface paths {
         };
         /**
          * Download the script that installs a runner
-         * @description The download token needs the scope `runners:read`.
+         * @description The download token needs the scope `runners:read`. The token of the runner itself, in `X-Runner-Token`, is accepted too.
          */
         get: operations["downloadScriptThatInstallsRunner"];
         put?: never;
@@ -1282,7 +1468,7 @@ export interface paths {
         options?: never;
         /**
          * Download the script that installs a runner, without the body
-         * @description The download token needs the scope `runners:read`.
+         * @description The download token needs the scope `runners:read`. The token of the runner itself, in `X-Runner-Token`, is accepted too.
          */
         head: operations["head_downloadScriptThatInstallsRunner"];
         patch?: never;
@@ -1353,7 +1539,11 @@ export interface paths {
         delete: operations["deleteService"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change a service
+         * @description Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or lets it be used from other networks, needs what creating it needs. Requires the scope `services:manage`.
+         */
+        patch: operations["changeService"];
         trace?: never;
     };
     "/v1/users": {
@@ -1469,7 +1659,11 @@ export interface paths {
          * @description Requires the scope `users:manage`.
          */
         head: operations["head_showUser"];
-        patch?: never;
+        /**
+         * Change the role of a user
+         * @description What the user had beyond a lesser role ends with the next request. Requires the scope `users:manage`.
+         */
+        patch: operations["changeRoleOfUser"];
         trace?: never;
     };
     "/v1/users/{id}/invitation": {
@@ -1510,15 +1704,30 @@ export interface components {
         /** @description An agent or service without its secret. */
         Agent: {
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at?: string;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example agt_01h455vb4pex5vsknk084sn02q
@@ -1534,11 +1743,22 @@ export interface components {
             last_four?: string;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /**
@@ -1584,15 +1804,30 @@ export interface components {
         /** @description A key without its secret. */
         ApiKey: {
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at: string | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example key_01h455vb4pex5vsknk084sn02q
@@ -1602,11 +1837,22 @@ export interface components {
             last_four: string;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /**
@@ -1614,6 +1860,8 @@ export interface components {
              * @example usr_01h455vb4pex5vsknk084sn02q
              */
             on_behalf_of: string | null;
+            /** @description The usage plan that the operator has given it, if one was. */
+            plan?: string;
             /** @description The beginning of the secret. */
             prefix: string;
             /**
@@ -1674,15 +1922,30 @@ export interface components {
             /** @description Whether it is for all repositories. */
             all_repositories: boolean;
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at: string | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example cli_01h455vb4pex5vsknk084sn02q
@@ -1692,11 +1955,22 @@ export interface components {
             last_four: string;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /** @description The beginning of the secret. */
@@ -1744,15 +2018,30 @@ export interface components {
         /** @description A new agent, with its secret. */
         CreatedAgent: {
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at?: string;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example agt_01h455vb4pex5vsknk084sn02q
@@ -1768,11 +2057,22 @@ export interface components {
             last_four?: string;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /**
@@ -1795,15 +2095,30 @@ export interface components {
         /** @description A new key, with its secret. */
         CreatedApiKey: {
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at: string | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example key_01h455vb4pex5vsknk084sn02q
@@ -1815,11 +2130,22 @@ export interface components {
             last_four: string;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /**
@@ -1827,6 +2153,8 @@ export interface components {
              * @example usr_01h455vb4pex5vsknk084sn02q
              */
             on_behalf_of: string | null;
+            /** @description The usage plan that the operator has given it, if one was. */
+            plan?: string;
             /** @description The beginning of the secret. */
             prefix: string;
             /**
@@ -1867,15 +2195,30 @@ export interface components {
             /** @description Whether it is for all repositories. */
             all_repositories: boolean;
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at: string | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example cli_01h455vb4pex5vsknk084sn02q
@@ -1885,11 +2228,22 @@ export interface components {
             last_four: string;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /** @description The beginning of the secret. */
@@ -1933,15 +2287,30 @@ export interface components {
         /** @description A new runner, with its token. */
         CreatedRunner: {
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at?: string;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example run_01h455vb4pex5vsknk084sn02q
@@ -1958,11 +2327,22 @@ export interface components {
             last_seen_at: string | null;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /**
@@ -1984,15 +2364,30 @@ export interface components {
         /** @description A new service, with its key. */
         CreatedService: {
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at?: string;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example svc_01h455vb4pex5vsknk084sn02q
@@ -2010,11 +2405,22 @@ export interface components {
             last_four?: string;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /**
@@ -2064,6 +2470,57 @@ export interface components {
             on_behalf_of: string | null;
             /** @description The role. */
             role: "user" | "admin";
+        };
+        /** @description A change of a credential. What is not sent stays as it is. */
+        CredentialChange: {
+            /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks?: string[] | null;
+            /** @description Whether it is disabled. */
+            disabled?: boolean;
+            /**
+             * Format: date-time
+             * @description An earlier expiry.
+             * @example 2099-01-31T12:00:00Z
+             */
+            expires_at?: string;
+            /**
+             * @description The new external id; null removes it.
+             * @example customer-42
+             */
+            external_id?: string | null;
+            /**
+             * @description The new metadata, in place of all old ones; null removes them.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata?: {
+                [key: string]: string | number | boolean;
+            } | null;
+            /**
+             * @description The new name.
+             * @example deploy
+             */
+            name?: string;
+            /**
+             * @description The new scopes, all of which it has already.
+             * @example [
+             *       "data:read"
+             *     ]
+             */
+            scopes?: string[];
+        };
+        DeletionForm: {
+            confirm?: string;
+            csrf: string;
         };
         /** @description The device authorization response of §3.2. */
         DeviceAuthorization: {
@@ -2138,6 +2595,78 @@ export interface components {
             error_description: string;
             /** @description The id of the request, which is in the log. */
             request_id: string;
+        };
+        /** @description What happened to a record. */
+        Event: {
+            /** @description Who caused it. */
+            actor: {
+                /**
+                 * @description The agent that acted for the user; null if the user acted without one.
+                 * @example agt_01h455vb4pex5vsknk084sn02q
+                 */
+                agent_id: string | null;
+                /**
+                 * @description The credential that the caller presented; null if nobody authenticated.
+                 * @example key_01h455vb4pex5vsknk084sn02q
+                 */
+                credential_id: string | null;
+                /** @description The kind of caller. */
+                kind: "agent" | "anyone" | "api_key" | "cli_token" | "external" | "message" | "operator" | "postern" | "runner" | "service" | "user";
+                /**
+                 * @description The user on whose behalf the credential was created; null if there is none.
+                 * @example usr_01h455vb4pex5vsknk084sn02q
+                 */
+                on_behalf_of: string | null;
+                /**
+                 * @description The `user_id` of the caller; null if nobody authenticated.
+                 * @example usr_01h455vb4pex5vsknk084sn02q
+                 */
+                user_id: string | null;
+            };
+            data: Record<string, never>;
+            /**
+             * @description By which an event that is received twice is recognized.
+             * @example evt_01h455vb4pex5vsknk084sn02q
+             */
+            id: string;
+            /**
+             * @description The organization; null if it concerns none.
+             * @example org_01h455vb4pex5vsknk084sn02q
+             */
+            organization_id: string | null;
+            /** @description The request in which it happened, as in its log line; null if there was none. */
+            request_id: string | null;
+            /** @description What it happened to. */
+            subject: {
+                /** @description Its id. */
+                id: string;
+                /** @description The kind of record. */
+                kind: "agent" | "api_key" | "cli_token" | "consent" | "grant" | "issuer" | "limit" | "organization" | "runner" | "service" | "trust_rule" | "user";
+                /** @description Its name; null if it has none. Names of users are personal data, and not included. */
+                name: string | null;
+            };
+            /**
+             * Format: date-time
+             * @description When it happened.
+             */
+            time: string;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "agent.changed" | "api_key.changed" | "cli_token.changed" | "runner.changed" | "service.changed" | "grant.code_replayed" | "agent.created" | "api_key.created" | "cli_token.created" | "organization.created" | "runner.created" | "service.created" | "user.created" | "agent.disabled" | "api_key.disabled" | "cli_token.disabled" | "runner.disabled" | "service.disabled" | "user.disabled" | "agent.enabled" | "api_key.enabled" | "cli_token.enabled" | "runner.enabled" | "service.enabled" | "user.enabled" | "consent.ended" | "agent.expiring" | "api_key.expiring" | "cli_token.expiring" | "runner.expiring" | "service.expiring" | "consent.given" | "agent.leaked" | "api_key.leaked" | "cli_token.leaked" | "grant.leaked" | "runner.leaked" | "service.leaked" | "trust_rule.matched" | "limit.reached" | "grant.refresh_reused" | "issuer.refused" | "agent.revoked" | "api_key.revoked" | "cli_token.revoked" | "runner.revoked" | "service.revoked" | "user.revoked" | "agent.rotated" | "api_key.rotated" | "runner.rotated" | "agent.unused" | "api_key.unused" | "cli_token.unused" | "runner.unused" | "service.unused" | "user.signed_out";
+            /**
+             * @description The version of this form.
+             * @constant
+             */
+            version: 1;
+        };
+        /** @description A page of events. */
+        EventList: {
+            /** @description The records of this page. */
+            items: components["schemas"]["Event"][];
+            /** @description The cursor of the next page; null on the last page. */
+            next_cursor: string | null;
         };
         /** @example fam_01h455vb4pex5vsknk084sn02q */
         FamilyId: string;
@@ -2269,6 +2798,34 @@ export interface components {
              */
             received_at: string;
         };
+        /** @description What became of the keys, in their order. */
+        ImportReport: {
+            /** @description What became of each key. */
+            keys: ({
+                /**
+                 * @description Its id.
+                 * @example key_01h455vb4pex5vsknk084sn02q
+                 */
+                id: string;
+                /** @constant */
+                outcome: "imported";
+            } | {
+                /**
+                 * @description Its id.
+                 * @example key_01h455vb4pex5vsknk084sn02q
+                 */
+                id: string;
+                /** @constant */
+                outcome: "exists";
+            } | {
+                /** @description The code of the reason. */
+                error: string;
+                /** @description The reason, and what to do. */
+                error_description: string;
+                /** @constant */
+                outcome: "refused";
+            })[];
+        };
         /** @description What a token is, if it is active. */
         Introspection: {
             /** @description The agent that acts for the user (RFC 8693 §4.1). */
@@ -2365,6 +2922,8 @@ export interface components {
         };
         /** @description The parameters. `token` is required; it is missed only once the caller is known. */
         IntrospectionRequest: {
+            /** @description The network address of the credential's user, as the API that asks saw it (RFC 7662 §2.1). A credential that is limited to networks is active only with an address in them. */
+            address?: string | null;
             /** @description The assertion of that agent, in place of its secret (RFC 7523). */
             client_assertion?: string | null;
             /** @description Always urn:ietf:params:oauth:client-assertion-type:jwt-bearer. */
@@ -2384,6 +2943,15 @@ export interface components {
             token: string;
             /** @description Accepted and ignored: the token itself shows its type. */
             token_type_hint?: unknown;
+        };
+        InvitationForm: {
+            invitation: string;
+            password: string;
+        };
+        InviteForm: {
+            csrf: string;
+            email: string;
+            role?: string;
         };
         /** @description A user with a new invitation. */
         InvitedUser: {
@@ -2504,12 +3072,36 @@ export interface components {
         };
         /** @description An agent to be created. It gets a secret, unless it has keys. */
         NewAgent: {
+            /**
+             * @description The networks that it can be used from; by default as with the caller's own.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks?: string[] | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id?: string | null;
             /** @description Its public keys (RFC 7517). */
             jwks?: {
                 keys: Record<string, never>[];
             } | null;
             /** @description The URL of its public keys. */
             jwks_uri?: string | null;
+            /**
+             * @description What the organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata?: {
+                [key: string]: string | number | boolean;
+            } | null;
             /**
              * @description The name.
              * @example deploy
@@ -2540,11 +3132,35 @@ export interface components {
         /** @description A key to be created. */
         NewApiKey: {
             /**
+             * @description The networks that it can be used from; by default as with the caller's own.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks?: string[] | null;
+            /**
              * Format: date-time
              * @description When the key expires. Without it, the key does not expire.
              * @example 2099-01-31T12:00:00Z
              */
             expires_at?: string | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id?: string | null;
+            /**
+             * @description What the organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata?: {
+                [key: string]: string | number | boolean;
+            } | null;
             /**
              * @description The name.
              * @example deploy
@@ -2580,11 +3196,35 @@ export interface components {
              */
             all_repositories?: boolean;
             /**
+             * @description The networks that it can be used from; by default as with the caller's own.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks?: string[] | null;
+            /**
              * Format: date-time
              * @description When the token expires. Without it, the token does not expire.
              * @example 2099-01-31T12:00:00Z
              */
             expires_at?: string | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id?: string | null;
+            /**
+             * @description What the organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata?: {
+                [key: string]: string | number | boolean;
+            } | null;
             /**
              * @description The name.
              * @example deploy
@@ -2610,6 +3250,48 @@ export interface components {
              */
             scopes: string[];
         };
+        /** @description The keys to import. */
+        NewImport: {
+            /** @description The keys, 1 to 100. */
+            keys: {
+                /**
+                 * Format: date-time
+                 * @description When the key expires. Without it, the key does not expire.
+                 * @example 2099-01-31T12:00:00Z
+                 */
+                expires_at?: string | null;
+                /**
+                 * @description The last four characters of the key, for lists. Empty by default.
+                 * @default
+                 */
+                last_four?: string;
+                /** @description The name. */
+                name: string;
+                /** @description The name of its usage plan, if it has one of its own. */
+                plan?: string | null;
+                /**
+                 * @description What the key begins with: the prefix of an `[[import]]`. Empty by default.
+                 * @default
+                 */
+                prefix?: string;
+                /**
+                 * @description The resources that the key is limited to.
+                 * @default {}
+                 */
+                resources?: {
+                    [key: string]: string[];
+                };
+                /** @description The scopes of the key. */
+                scopes: string[];
+                /** @description The SHA-256 of the whole key: 64 hexadecimal digits, or 43 characters of base64url. */
+                sha256: string;
+            }[];
+            /**
+             * @description The organization that gets them.
+             * @example org_01h455vb4pex5vsknk084sn02q
+             */
+            org_id: string;
+        };
         /** @description An organization to be created. */
         NewOrganization: {
             /**
@@ -2627,6 +3309,7 @@ export interface components {
         NewRecordForm: {
             csrf: string;
             expires_in_days?: string;
+            expires_on?: string;
             labels?: string;
             name: string;
             repositories?: string;
@@ -2634,6 +3317,19 @@ export interface components {
         };
         /** @description A runner to be created. */
         NewRunner: {
+            /**
+             * @description The networks that it can be used from; by default as with the caller's own.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks?: string[] | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id?: string | null;
             /**
              * @description The labels that select it.
              * @default []
@@ -2644,6 +3340,17 @@ export interface components {
              */
             labels?: string[];
             /**
+             * @description What the organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata?: {
+                [key: string]: string | number | boolean;
+            } | null;
+            /**
              * @description The name.
              * @example deploy
              */
@@ -2651,6 +3358,30 @@ export interface components {
         };
         /** @description An agent or service to be created. */
         NewServiceAccount: {
+            /**
+             * @description The networks that it can be used from; by default as with the caller's own.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks?: string[] | null;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id?: string | null;
+            /**
+             * @description What the organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata?: {
+                [key: string]: string | number | boolean;
+            } | null;
             /**
              * @description The name.
              * @example deploy
@@ -2710,6 +3441,20 @@ export interface components {
         OrganizationId: string;
         PageForm: {
             csrf: string;
+        };
+        PasswordForm: {
+            csrf: string;
+            current_password: string;
+            password: string;
+        };
+        PersonForm: {
+            change: string;
+            csrf: string;
+        };
+        /** @description The usage plan of a key. */
+        PlanOfKey: {
+            /** @description The name of a `[[plan]]`; null for that of the organization. */
+            plan?: string | null;
         };
         /** @description The caller, after authentication. */
         Principal: {
@@ -2875,15 +3620,30 @@ export interface components {
         /** @description A runner without its token. */
         Runner: {
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at?: string;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example run_01h455vb4pex5vsknk084sn02q
@@ -2900,11 +3660,22 @@ export interface components {
             last_seen_at: string | null;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /**
@@ -2920,6 +3691,46 @@ export interface components {
             status: string | null;
             /** @description The version that it last reported. */
             version: string | null;
+        };
+        /** @description A change of a runner, which has no scopes. What is not sent stays as it is. */
+        RunnerChange: {
+            /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks?: string[] | null;
+            /** @description Whether it is disabled. */
+            disabled?: boolean;
+            /**
+             * Format: date-time
+             * @description An earlier expiry.
+             * @example 2099-01-31T12:00:00Z
+             */
+            expires_at?: string;
+            /**
+             * @description The new external id; null removes it.
+             * @example customer-42
+             */
+            external_id?: string | null;
+            /**
+             * @description The new metadata, in place of all old ones; null removes them.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata?: {
+                [key: string]: string | number | boolean;
+            } | null;
+            /**
+             * @description The new name.
+             * @example deploy
+             */
+            name?: string;
         };
         /** @example run_01h455vb4pex5vsknk084sn02q */
         RunnerId: string;
@@ -2969,15 +3780,30 @@ export interface components {
         /** @description An agent or service without its secret. */
         Service: {
             /**
+             * @description The networks that it can be used from; null for all.
+             * @example [
+             *       "192.0.2.0/24",
+             *       "2001:db8::/32"
+             *     ]
+             */
+            allowed_networks: string[] | null;
+            /**
              * Format: date-time
              * @description When it was created.
              */
             created_at: string;
+            /** @description Whether it is disabled: it cannot be used until it is enabled again. */
+            disabled: boolean;
             /**
              * Format: date-time
              * @description When it expires, if it does.
              */
             expires_at?: string;
+            /**
+             * @description What another system calls its owner.
+             * @example customer-42
+             */
+            external_id: string | null;
             /**
              * @description The id.
              * @example svc_01h455vb4pex5vsknk084sn02q
@@ -2993,11 +3819,22 @@ export interface components {
             last_four?: string;
             /**
              * Format: date-time
-             * @description When its secret was last used, at the grain of an hour; null if it was not used in the last 400 days.
+             * @description When its secret was last used, at the grain of an hour; null if no use is recorded.
              */
             last_used_at: string | null;
             /** @description The network address that it was used from, if it is known. */
             last_used_from: string | null;
+            /**
+             * @description What its organization stores about it.
+             * @example {
+             *       "seats": 12,
+             *       "tier": "pro",
+             *       "trial": false
+             *     }
+             */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
             /** @description The name. */
             name: string;
             /**
@@ -3104,6 +3941,11 @@ export interface components {
              */
             user_id: string;
         };
+        /** @description What is to be different about a user. */
+        UserToUpdate: {
+            /** @description The new role. */
+            role: "user" | "admin";
+        };
     };
     responses: {
         /** @description Bad Request: `access_denied`, `authorization_pending`, `consent_required`, `expired_token`, `invalid_grant`, `invalid_request`, `invalid_scope`, `invalid_target`, `slow_down`, `unauthorized_client`, `unsupported_grant_type`, `invalid_dpop_proof` */
@@ -3155,6 +3997,17 @@ export interface components {
             };
             content: {
                 "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description Bad Request: `invalid_grant`, `invalid_request` */
+        "BadRequest.invalid_grant.invalid_request.page": {
+            headers: {
+                "Cache-Control": components["headers"]["NoStore"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Error"];
+                "text/html; charset=utf-8": string;
             };
         };
         /** @description Bad Request: `invalid_request` */
@@ -3645,10 +4498,18 @@ export interface components {
     parameters: {
         /** @description The `next_cursor` of the previous page. */
         Cursor: string;
+        /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+        ExpiresBefore: string;
+        /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+        ExternalId: string;
         /** @description The maximum number of records of a page. */
         Limit: number;
+        /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+        Name: string;
         /** @description A proof that the caller has a key, to which the tokens are bound (RFC 9449 §4.2). */
         Proof: string;
+        /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+        UnusedSince: string;
     };
     requestBodies: never;
     headers: {
@@ -3947,6 +4808,115 @@ export interface operations {
             503: components["responses"]["WithoutBody"];
         };
     };
+    pageOfUserOwnAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    "Content-Security-Policy": components["headers"]["ContentSecurityPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html; charset=utf-8": string;
+                };
+            };
+            /** @description The page, or the sign-in page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            429: components["responses"]["TooManyRequests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    changeOneOwnPasswordOnPage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "csrf": "…",
+                 *       "current_password": "correct horse battery",
+                 *       "password": "another horse battery"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": components["schemas"]["PasswordForm"];
+            };
+        };
+        responses: {
+            /** @description The page, with what is wrong in the form. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    "Content-Security-Policy": components["headers"]["ContentSecurityPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html; charset=utf-8": string;
+                };
+            };
+            /** @description The page, or the sign-in page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.invalid_credentials.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            409: components["responses"]["Conflict.conflict.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type.page"];
+            429: components["responses"]["TooManyRequests.too_many_requests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    head_pageOfUserOwnAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["WithoutBody"];
+            303: components["responses"]["WithoutBody"];
+            400: components["responses"]["WithoutBody"];
+            401: components["responses"]["WithoutBody"];
+            403: components["responses"]["WithoutBody"];
+            413: components["responses"]["WithoutBody"];
+            429: components["responses"]["WithoutBody"];
+            500: components["responses"]["WithoutBody"];
+            503: components["responses"]["WithoutBody"];
+        };
+    };
     pageOfAgents: {
         parameters: {
             query?: {
@@ -4080,7 +5050,7 @@ export interface operations {
                  *       "csrf": "…"
                  *     }
                  */
-                "application/x-www-form-urlencoded": components["schemas"]["PageForm"];
+                "application/x-www-form-urlencoded": components["schemas"]["DeletionForm"];
             };
         };
         responses: {
@@ -4628,6 +5598,96 @@ export interface operations {
             503: components["responses"]["WithoutBody"];
         };
     };
+    pageForSettingPasswordWithInvitation: {
+        parameters: {
+            query?: {
+                /** @description The invitation. */
+                invitation?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    "Content-Security-Policy": components["headers"]["ContentSecurityPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html; charset=utf-8": string;
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            429: components["responses"]["TooManyRequests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    setPasswordWithInvitationOnPage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "invitation": "pst_iv_…",
+                 *       "password": "correct horse battery"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": components["schemas"]["InvitationForm"];
+            };
+        };
+        responses: {
+            /** @description The sign-in page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_grant.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type.page"];
+            429: components["responses"]["TooManyRequests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    head_pageForSettingPasswordWithInvitation: {
+        parameters: {
+            query?: {
+                /** @description The invitation. */
+                invitation?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["WithoutBody"];
+            400: components["responses"]["WithoutBody"];
+            401: components["responses"]["WithoutBody"];
+            413: components["responses"]["WithoutBody"];
+            429: components["responses"]["WithoutBody"];
+            500: components["responses"]["WithoutBody"];
+            503: components["responses"]["WithoutBody"];
+        };
+    };
     pageOfApiKeys: {
         parameters: {
             query?: {
@@ -4761,7 +5821,7 @@ export interface operations {
                  *       "csrf": "…"
                  *     }
                  */
-                "application/x-www-form-urlencoded": components["schemas"]["PageForm"];
+                "application/x-www-form-urlencoded": components["schemas"]["DeletionForm"];
             };
         };
         responses: {
@@ -4978,6 +6038,247 @@ export interface operations {
             503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
         };
     };
+    pageOfUsers: {
+        parameters: {
+            query?: {
+                /** @description The cursor of the previous page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    "Content-Security-Policy": components["headers"]["ContentSecurityPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html; charset=utf-8": string;
+                };
+            };
+            /** @description The page, or the sign-in page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            429: components["responses"]["TooManyRequests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    inviteUserOnPage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "csrf": "…",
+                 *       "email": "ada@example.com",
+                 *       "role": "user"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": components["schemas"]["InviteForm"];
+            };
+        };
+        responses: {
+            /** @description The page, with what is wrong in the form. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    "Content-Security-Policy": components["headers"]["ContentSecurityPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html; charset=utf-8": string;
+                };
+            };
+            /** @description The page, or the sign-in page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            409: components["responses"]["Conflict.conflict.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type.page"];
+            429: components["responses"]["TooManyRequests.too_many_requests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    head_pageOfUsers: {
+        parameters: {
+            query?: {
+                /** @description The cursor of the previous page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["WithoutBody"];
+            303: components["responses"]["WithoutBody"];
+            400: components["responses"]["WithoutBody"];
+            401: components["responses"]["WithoutBody"];
+            403: components["responses"]["WithoutBody"];
+            413: components["responses"]["WithoutBody"];
+            429: components["responses"]["WithoutBody"];
+            500: components["responses"]["WithoutBody"];
+            503: components["responses"]["WithoutBody"];
+        };
+    };
+    changeRoleOfUserOrDisableThemOnPage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["UserId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "change": "admin",
+                 *       "csrf": "…"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": components["schemas"]["PersonForm"];
+            };
+        };
+        responses: {
+            /** @description The page, or the sign-in page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            404: components["responses"]["NotFound.not_found.page"];
+            409: components["responses"]["Conflict.conflict.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type.page"];
+            429: components["responses"]["TooManyRequests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    deleteUserOnPage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["UserId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "csrf": "…"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": components["schemas"]["DeletionForm"];
+            };
+        };
+        responses: {
+            /** @description The page, or the sign-in page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            404: components["responses"]["NotFound.not_found.page"];
+            409: components["responses"]["Conflict.conflict.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type.page"];
+            429: components["responses"]["TooManyRequests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    makeLinkForNewPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["UserId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "csrf": "…"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": components["schemas"]["PageForm"];
+            };
+        };
+        responses: {
+            /** @description The page, or the sign-in page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            404: components["responses"]["NotFound.not_found.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type.page"];
+            429: components["responses"]["TooManyRequests.too_many_requests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
     pageOfRunners: {
         parameters: {
             query?: {
@@ -5111,7 +6412,7 @@ export interface operations {
                  *       "csrf": "…"
                  *     }
                  */
-                "application/x-www-form-urlencoded": components["schemas"]["PageForm"];
+                "application/x-www-form-urlencoded": components["schemas"]["DeletionForm"];
             };
         };
         responses: {
@@ -5311,7 +6612,7 @@ export interface operations {
                  *       "csrf": "…"
                  *     }
                  */
-                "application/x-www-form-urlencoded": components["schemas"]["PageForm"];
+                "application/x-www-form-urlencoded": components["schemas"]["DeletionForm"];
             };
         };
         responses: {
@@ -5369,6 +6670,43 @@ export interface operations {
             401: components["responses"]["Unauthorized.malformed_session.page"];
             403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
             413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            429: components["responses"]["TooManyRequests.page"];
+            500: components["responses"]["InternalServerError.internal_error.page"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
+        };
+    };
+    endSessionsInAllOtherBrowsers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "csrf": "…"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": components["schemas"]["PageForm"];
+            };
+        };
+        responses: {
+            /** @description The page. If it reports an error, the body is an `Error`. */
+            303: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    Location: components["headers"]["Location"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request.page"];
+            401: components["responses"]["Unauthorized.malformed_session.page"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope.page"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large.page"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type.page"];
             429: components["responses"]["TooManyRequests.page"];
             500: components["responses"]["InternalServerError.internal_error.page"];
             503: components["responses"]["ServiceUnavailable.temporarily_unavailable.page"];
@@ -5569,7 +6907,7 @@ export interface operations {
                  *       "csrf": "…"
                  *     }
                  */
-                "application/x-www-form-urlencoded": components["schemas"]["PageForm"];
+                "application/x-www-form-urlencoded": components["schemas"]["DeletionForm"];
             };
         };
         responses: {
@@ -5601,6 +6939,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -5675,6 +7021,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -5775,6 +7129,49 @@ export interface operations {
             429: components["responses"]["WithoutBody"];
             500: components["responses"]["WithoutBody"];
             503: components["responses"]["WithoutBody"];
+        };
+    };
+    changeAgent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["AgentId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "disabled": true
+                 *     }
+                 */
+                "application/json": components["schemas"]["CredentialChange"];
+            };
+        };
+        responses: {
+            /** @description The agent. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Agent"];
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request.invalid_scope"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_dpop_proof.invalid_signature.invalid_token.malformed_session.replayed_nonce.session_expired.stale_timestamp"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
+            404: components["responses"]["NotFound.not_found"];
+            409: components["responses"]["Conflict.conflict"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
         };
     };
     replaceKeysOfAgent: {
@@ -6020,6 +7417,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -6097,6 +7502,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -6139,6 +7552,49 @@ export interface operations {
             403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
             404: components["responses"]["NotFound.not_found"];
             413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
+        };
+    };
+    changeOneOwnCliToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["CliTokenId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "expires_at": "2099-01-31T12:00:00Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CredentialChange"];
+            };
+        };
+        responses: {
+            /** @description The token. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CliToken"];
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request.invalid_scope"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_dpop_proof.invalid_signature.invalid_token.malformed_session.replayed_nonce.session_expired.stale_timestamp"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
+            404: components["responses"]["NotFound.not_found"];
+            409: components["responses"]["Conflict.conflict"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalServerError.internal_error"];
             503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
@@ -7048,6 +8504,71 @@ export interface operations {
             503: components["responses"]["WithoutBody"];
         };
     };
+    listEvents: {
+        parameters: {
+            query?: {
+                /** @description The id of a record, of which all events are listed. */
+                subject?: string;
+                /** @description The type of the events. */
+                type?: "agent.changed" | "api_key.changed" | "cli_token.changed" | "runner.changed" | "service.changed" | "grant.code_replayed" | "agent.created" | "api_key.created" | "cli_token.created" | "organization.created" | "runner.created" | "service.created" | "user.created" | "agent.disabled" | "api_key.disabled" | "cli_token.disabled" | "runner.disabled" | "service.disabled" | "user.disabled" | "agent.enabled" | "api_key.enabled" | "cli_token.enabled" | "runner.enabled" | "service.enabled" | "user.enabled" | "consent.ended" | "agent.expiring" | "api_key.expiring" | "cli_token.expiring" | "runner.expiring" | "service.expiring" | "consent.given" | "agent.leaked" | "api_key.leaked" | "cli_token.leaked" | "grant.leaked" | "runner.leaked" | "service.leaked" | "trust_rule.matched" | "limit.reached" | "grant.refresh_reused" | "issuer.refused" | "agent.revoked" | "api_key.revoked" | "cli_token.revoked" | "runner.revoked" | "service.revoked" | "user.revoked" | "agent.rotated" | "api_key.rotated" | "runner.rotated" | "agent.unused" | "api_key.unused" | "cli_token.unused" | "runner.unused" | "service.unused" | "user.signed_out";
+                /** @description The maximum number of records of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of events. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventList"];
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_dpop_proof.invalid_signature.invalid_token.malformed_session.replayed_nonce.session_expired.stale_timestamp"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
+        };
+    };
+    head_listEvents: {
+        parameters: {
+            query?: {
+                /** @description The id of a record, of which all events are listed. */
+                subject?: string;
+                /** @description The type of the events. */
+                type?: "agent.changed" | "api_key.changed" | "cli_token.changed" | "runner.changed" | "service.changed" | "grant.code_replayed" | "agent.created" | "api_key.created" | "cli_token.created" | "organization.created" | "runner.created" | "service.created" | "user.created" | "agent.disabled" | "api_key.disabled" | "cli_token.disabled" | "runner.disabled" | "service.disabled" | "user.disabled" | "agent.enabled" | "api_key.enabled" | "cli_token.enabled" | "runner.enabled" | "service.enabled" | "user.enabled" | "consent.ended" | "agent.expiring" | "api_key.expiring" | "cli_token.expiring" | "runner.expiring" | "service.expiring" | "consent.given" | "agent.leaked" | "api_key.leaked" | "cli_token.leaked" | "grant.leaked" | "runner.leaked" | "service.leaked" | "trust_rule.matched" | "limit.reached" | "grant.refresh_reused" | "issuer.refused" | "agent.revoked" | "api_key.revoked" | "cli_token.revoked" | "runner.revoked" | "service.revoked" | "user.revoked" | "agent.rotated" | "api_key.rotated" | "runner.rotated" | "agent.unused" | "api_key.unused" | "cli_token.unused" | "runner.unused" | "service.unused" | "user.signed_out";
+                /** @description The maximum number of records of a page. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `next_cursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["WithoutBody"];
+            400: components["responses"]["WithoutBody"];
+            401: components["responses"]["WithoutBody"];
+            403: components["responses"]["WithoutBody"];
+            413: components["responses"]["WithoutBody"];
+            429: components["responses"]["WithoutBody"];
+            500: components["responses"]["WithoutBody"];
+            503: components["responses"]["WithoutBody"];
+        };
+    };
     listApiKeys: {
         parameters: {
             query?: {
@@ -7055,6 +8576,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -7129,6 +8658,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -7144,6 +8681,55 @@ export interface operations {
             429: components["responses"]["WithoutBody"];
             500: components["responses"]["WithoutBody"];
             503: components["responses"]["WithoutBody"];
+        };
+    };
+    importApiKeysOfAnotherSystem: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "keys": [
+                 *         {
+                 *           "last_four": "uvwx",
+                 *           "name": "deploy",
+                 *           "prefix": "sk_live_",
+                 *           "scopes": [
+                 *             "data:read"
+                 *           ],
+                 *           "sha256": "b3c0e1d5a86a4d2b9e0b6a7a4f5f6f1a2c3d4e5f60718293a4b5c6d7e8f90a1b"
+                 *         }
+                 *       ],
+                 *       "org_id": "org_01h455vb4pex5vsknk084sn02q"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewImport"];
+            };
+        };
+        responses: {
+            /** @description What became of each key, in their order. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_token.malformed_session"];
+            404: components["responses"]["NotFound.not_found"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
         };
     };
     revokeLeakedCredential: {
@@ -7307,6 +8893,90 @@ export interface operations {
             429: components["responses"]["WithoutBody"];
             500: components["responses"]["WithoutBody"];
             503: components["responses"]["WithoutBody"];
+        };
+    };
+    changeApiKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["ApiKeyId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "allowed_networks": [
+                 *         "192.0.2.0/24"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["CredentialChange"];
+            };
+        };
+        responses: {
+            /** @description The key. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKey"];
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request.invalid_scope"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_dpop_proof.invalid_signature.invalid_token.malformed_session.replayed_nonce.session_expired.stale_timestamp"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
+            404: components["responses"]["NotFound.not_found"];
+            409: components["responses"]["Conflict.conflict"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
+        };
+    };
+    giveApiKeyUsagePlan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["ApiKeyId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "plan": "pro"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PlanOfKey"];
+            };
+        };
+        responses: {
+            /** @description The next response of the authorizer has the plan. */
+            204: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest.invalid_request"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_token.malformed_session"];
+            404: components["responses"]["NotFound.not_found"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
         };
     };
     rotateApiKey: {
@@ -7490,6 +9160,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -7564,6 +9242,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -7613,6 +9299,7 @@ export interface operations {
             400: components["responses"]["BadRequest.invalid_request"];
             401: components["responses"]["Unauthorized.auth_required.invalid_token.malformed_session"];
             403: components["responses"]["Forbidden.forbidden_user"];
+            409: components["responses"]["Conflict.conflict"];
             413: components["responses"]["PayloadTooLarge.payload_too_large"];
             415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
             429: components["responses"]["TooManyRequests"];
@@ -7703,6 +9390,49 @@ export interface operations {
             429: components["responses"]["WithoutBody"];
             500: components["responses"]["WithoutBody"];
             503: components["responses"]["WithoutBody"];
+        };
+    };
+    changeRunner: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["RunnerId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "build-2"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RunnerChange"];
+            };
+        };
+        responses: {
+            /** @description The runner. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Runner"];
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_dpop_proof.invalid_signature.invalid_token.malformed_session.replayed_nonce.session_expired.stale_timestamp"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
+            404: components["responses"]["NotFound.not_found"];
+            409: components["responses"]["Conflict.conflict"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
         };
     };
     downloadScriptThatInstallsRunner: {
@@ -7806,6 +9536,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -7880,6 +9618,14 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `next_cursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /** @description Only those that expire before this time, the first of them first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                expires_before?: components["parameters"]["ExpiresBefore"];
+                /** @description Only those that have this id in another system. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                external_id?: components["parameters"]["ExternalId"];
+                /** @description Only those whose names begin with this, in any case, in the order of their names. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                name?: components["parameters"]["Name"];
+                /** @description Only those without a recorded use since the start of this hour, and that are older, the longest unused first. One of these is sent: `expires_before`, `external_id`, `name` or `unused_since`. */
+                unused_since?: components["parameters"]["UnusedSince"];
             };
             header?: never;
             path?: never;
@@ -7922,6 +9668,51 @@ export interface operations {
             403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
             404: components["responses"]["NotFound.not_found"];
             413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
+        };
+    };
+    changeService: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["ServiceId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "metadata": {
+                 *         "team": "billing"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["CredentialChange"];
+            };
+        };
+        responses: {
+            /** @description The service. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Service"];
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request.invalid_scope"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_dpop_proof.invalid_signature.invalid_token.malformed_session.replayed_nonce.session_expired.stale_timestamp"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
+            404: components["responses"]["NotFound.not_found"];
+            409: components["responses"]["Conflict.conflict"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalServerError.internal_error"];
             503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
@@ -8218,6 +10009,49 @@ export interface operations {
             429: components["responses"]["WithoutBody"];
             500: components["responses"]["WithoutBody"];
             503: components["responses"]["WithoutBody"];
+        };
+    };
+    changeRoleOfUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the record. */
+                id: components["schemas"]["UserId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "role": "admin"
+                 *     }
+                 */
+                "application/json": components["schemas"]["UserToUpdate"];
+            };
+        };
+        responses: {
+            /** @description The user. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["NoStore"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            400: components["responses"]["BadRequest.invalid_request"];
+            401: components["responses"]["Unauthorized.auth_required.invalid_dpop_proof.invalid_signature.invalid_token.malformed_session.replayed_nonce.session_expired.stale_timestamp"];
+            403: components["responses"]["Forbidden.forbidden_origin.forbidden_user.insufficient_scope"];
+            404: components["responses"]["NotFound.not_found"];
+            409: components["responses"]["Conflict.conflict"];
+            413: components["responses"]["PayloadTooLarge.payload_too_large"];
+            415: components["responses"]["UnsupportedMediaType.unsupported_media_type"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalServerError.internal_error"];
+            503: components["responses"]["ServiceUnavailable.temporarily_unavailable"];
         };
     };
     inviteUserAgain: {

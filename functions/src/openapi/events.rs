@@ -19,8 +19,11 @@ use super::{
 /// Adds the route.
 pub(super) fn add(document: &mut Document) {
     let types = all_types();
-    let event = document.schema("Event", schema(&types, &json!({"type": "object"})));
+    let mut event = schema(&types, &json!({"type": "object"}));
+    event["description"] = "What happened to a record.".into();
+    let event = document.schema("Event", event);
     let list = json!({
+        "description": "A page of events.",
         "type": "object",
         "properties": {
             "items": {"description": "The records of this page.", "type": "array", "items": event},

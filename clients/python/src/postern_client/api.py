@@ -11,10 +11,14 @@ from postern_client._operation import Operation
 
 
 class _Agent(TypedDict):
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
+    external_id: str | None
     id: str
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     on_behalf_of: str | None
     scopes: list[str]
@@ -37,15 +41,17 @@ class AgentList(TypedDict):
     next_cursor: str | None
 
 
-class ApiKey(TypedDict):
-    """A key without its secret."""
-
+class _ApiKey(TypedDict):
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
     expires_at: str | None
+    external_id: str | None
     id: str
     last_four: str
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     on_behalf_of: str | None
     prefix: str
@@ -57,6 +63,12 @@ class ApiKey(TypedDict):
     scopes: list[str]
 
 
+class ApiKey(_ApiKey, total=False):
+    """A key without its secret."""
+
+    plan: str
+
+
 class ApiKeyList(TypedDict):
     """A page of a list."""
 
@@ -66,12 +78,16 @@ class ApiKeyList(TypedDict):
 
 class _CliToken(TypedDict):
     all_repositories: bool
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
     expires_at: str | None
+    external_id: str | None
     id: str
     last_four: str
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     prefix: str
     require_signature: bool
@@ -92,10 +108,14 @@ class CliTokenList(TypedDict):
 
 
 class _CreatedAgent(TypedDict):
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
+    external_id: str | None
     id: str
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     on_behalf_of: str | None
     scopes: list[str]
@@ -112,16 +132,18 @@ class CreatedAgent(_CreatedAgent, total=False):
     secret: str
 
 
-class CreatedApiKey(TypedDict):
-    """A new key, with its secret."""
-
+class _CreatedApiKey(TypedDict):
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
     expires_at: str | None
+    external_id: str | None
     id: str
     key: str
     last_four: str
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     on_behalf_of: str | None
     prefix: str
@@ -133,14 +155,24 @@ class CreatedApiKey(TypedDict):
     scopes: list[str]
 
 
+class CreatedApiKey(_CreatedApiKey, total=False):
+    """A new key, with its secret."""
+
+    plan: str
+
+
 class _CreatedCliToken(TypedDict):
     all_repositories: bool
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
     expires_at: str | None
+    external_id: str | None
     id: str
     last_four: str
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     prefix: str
     require_signature: bool
@@ -165,13 +197,17 @@ class CreatedOrganization(TypedDict):
 
 
 class _CreatedRunner(TypedDict):
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
+    external_id: str | None
     id: str
     labels: list[str]
     last_four: str
     last_seen_at: str | None
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     on_behalf_of: str | None
     online: bool
@@ -188,11 +224,15 @@ class CreatedRunner(_CreatedRunner, total=False):
 
 
 class _CreatedService(TypedDict):
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
+    external_id: str | None
     id: str
     key: str
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     on_behalf_of: str | None
     scopes: list[str]
@@ -228,6 +268,91 @@ class DownloadToken(TypedDict):
 
     expires_in: int
     token: str
+
+
+class Event(TypedDict):
+    """What happened to a record."""
+
+    actor: dict[str, Any]
+    data: dict[str, Any]
+    id: str
+    organization_id: str | None
+    request_id: str | None
+    subject: dict[str, Any]
+    time: str
+    type: Literal[
+        "agent.changed",
+        "api_key.changed",
+        "cli_token.changed",
+        "runner.changed",
+        "service.changed",
+        "grant.code_replayed",
+        "agent.created",
+        "api_key.created",
+        "cli_token.created",
+        "organization.created",
+        "runner.created",
+        "service.created",
+        "user.created",
+        "agent.disabled",
+        "api_key.disabled",
+        "cli_token.disabled",
+        "runner.disabled",
+        "service.disabled",
+        "user.disabled",
+        "agent.enabled",
+        "api_key.enabled",
+        "cli_token.enabled",
+        "runner.enabled",
+        "service.enabled",
+        "user.enabled",
+        "consent.ended",
+        "agent.expiring",
+        "api_key.expiring",
+        "cli_token.expiring",
+        "runner.expiring",
+        "service.expiring",
+        "consent.given",
+        "agent.leaked",
+        "api_key.leaked",
+        "cli_token.leaked",
+        "grant.leaked",
+        "runner.leaked",
+        "service.leaked",
+        "trust_rule.matched",
+        "limit.reached",
+        "grant.refresh_reused",
+        "issuer.refused",
+        "agent.revoked",
+        "api_key.revoked",
+        "cli_token.revoked",
+        "runner.revoked",
+        "service.revoked",
+        "user.revoked",
+        "agent.rotated",
+        "api_key.rotated",
+        "runner.rotated",
+        "agent.unused",
+        "api_key.unused",
+        "cli_token.unused",
+        "runner.unused",
+        "service.unused",
+        "user.signed_out",
+    ]
+    version: int
+
+
+class EventList(TypedDict):
+    """A page of events."""
+
+    items: list[Event]
+    next_cursor: str | None
+
+
+class ImportReport(TypedDict):
+    """What became of the keys, in their order."""
+
+    keys: list[Any]
 
 
 class InvitedUser(TypedDict):
@@ -287,13 +412,17 @@ class RotatedApiKey(TypedDict):
 
 
 class _Runner(TypedDict):
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
+    external_id: str | None
     id: str
     labels: list[str]
     last_four: str
     last_seen_at: str | None
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     on_behalf_of: str | None
     online: bool
@@ -316,10 +445,14 @@ class RunnerList(TypedDict):
 
 
 class _Service(TypedDict):
+    allowed_networks: list[str] | None
     created_at: str
+    disabled: bool
+    external_id: str | None
     id: str
     last_used_at: str | None
     last_used_from: str | None
+    metadata: dict[str, str | float | bool]
     name: str
     on_behalf_of: str | None
     scopes: list[str]
@@ -359,22 +492,60 @@ class UserList(TypedDict):
     next_cursor: str | None
 
 
-def list_agents(*, limit: int | None = None, cursor: str | None = None) -> Operation[AgentList]:
+def list_agents(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    expires_before: str | None = None,
+    external_id: str | None = None,
+    name: str | None = None,
+    unused_since: str | None = None,
+) -> Operation[AgentList]:
     """List the agents.
 
     Requires the scope `agents:read`.
     """
-    return Operation("GET", "/v1/agents", query={"limit": limit, "cursor": cursor})
+    return Operation(
+        "GET",
+        "/v1/agents",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "expires_before": expires_before,
+            "external_id": external_id,
+            "name": name,
+            "unused_since": unused_since,
+        },
+    )
 
 
 def create_agent(
-    *, name: str, scopes: list[str], jwks: dict[str, Any] | None = None, jwks_uri: str | None = None
+    *,
+    name: str,
+    scopes: list[str],
+    allowed_networks: list[str] | None = None,
+    external_id: str | None = None,
+    jwks: dict[str, Any] | None = None,
+    jwks_uri: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
 ) -> Operation[CreatedAgent]:
     """Create an agent.
 
     Requires the scope `agents:manage`.
     """
-    return Operation("POST", "/v1/agents", body={"jwks": jwks, "jwks_uri": jwks_uri, "name": name, "scopes": scopes})
+    return Operation(
+        "POST",
+        "/v1/agents",
+        body={
+            "allowed_networks": allowed_networks,
+            "external_id": external_id,
+            "jwks": jwks,
+            "jwks_uri": jwks_uri,
+            "metadata": metadata,
+            "name": name,
+            "scopes": scopes,
+        },
+    )
 
 
 def delete_agent(id: str) -> Operation[None]:
@@ -391,6 +562,38 @@ def show_agent(id: str) -> Operation[Agent]:
     Requires the scope `agents:read`.
     """
     return Operation("GET", "/v1/agents/{id}", segments={"id": id})
+
+
+def change_agent(
+    id: str,
+    *,
+    allowed_networks: list[str] | None = None,
+    disabled: bool | None = None,
+    expires_at: str | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
+    name: str | None = None,
+    scopes: list[str] | None = None,
+) -> Operation[Agent]:
+    """Change an agent.
+
+    Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or
+    lets it be used from other networks, needs what creating it needs. Requires the scope `agents:manage`.
+    """
+    return Operation(
+        "PATCH",
+        "/v1/agents/{id}",
+        segments={"id": id},
+        body={
+            "allowed_networks": allowed_networks,
+            "disabled": disabled,
+            "expires_at": expires_at,
+            "external_id": external_id,
+            "metadata": metadata,
+            "name": name,
+            "scopes": scopes,
+        },
+    )
 
 
 def replace_keys_of_agent(
@@ -416,12 +619,31 @@ def renew_secret_of_agent(id: str, *, end_tokens: bool | None = None) -> Operati
     return Operation("POST", "/v1/agents/{id}/secret", segments={"id": id}, body={"end_tokens": end_tokens})
 
 
-def list_one_own_cli_tokens(*, limit: int | None = None, cursor: str | None = None) -> Operation[CliTokenList]:
+def list_one_own_cli_tokens(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    expires_before: str | None = None,
+    external_id: str | None = None,
+    name: str | None = None,
+    unused_since: str | None = None,
+) -> Operation[CliTokenList]:
     """List one's own CLI tokens.
 
     Requires a user: a session, or a token with all of the user's scopes.
     """
-    return Operation("GET", "/v1/auth/cli-tokens", query={"limit": limit, "cursor": cursor})
+    return Operation(
+        "GET",
+        "/v1/auth/cli-tokens",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "expires_before": expires_before,
+            "external_id": external_id,
+            "name": name,
+            "unused_since": unused_since,
+        },
+    )
 
 
 def create_cli_token(
@@ -429,7 +651,10 @@ def create_cli_token(
     name: str,
     scopes: list[str],
     all_repositories: bool | None = None,
+    allowed_networks: list[str] | None = None,
     expires_at: str | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
     repositories: list[str] | None = None,
     require_signature: bool | None = None,
 ) -> Operation[CreatedCliToken]:
@@ -443,7 +668,10 @@ def create_cli_token(
         "/v1/auth/cli-tokens",
         body={
             "all_repositories": all_repositories,
+            "allowed_networks": allowed_networks,
             "expires_at": expires_at,
+            "external_id": external_id,
+            "metadata": metadata,
             "name": name,
             "repositories": repositories,
             "require_signature": require_signature,
@@ -458,6 +686,39 @@ def delete_one_own_cli_token(id: str) -> Operation[None]:
     Requires a user: a session, or a token with all of the user's scopes.
     """
     return Operation("DELETE", "/v1/auth/cli-tokens/{id}", segments={"id": id})
+
+
+def change_one_own_cli_token(
+    id: str,
+    *,
+    allowed_networks: list[str] | None = None,
+    disabled: bool | None = None,
+    expires_at: str | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
+    name: str | None = None,
+    scopes: list[str] | None = None,
+) -> Operation[CliToken]:
+    """Change one's own CLI token.
+
+    Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or
+    lets it be used from other networks, needs what creating it needs. Requires a user: a session, or a token
+    with all of the user's scopes.
+    """
+    return Operation(
+        "PATCH",
+        "/v1/auth/cli-tokens/{id}",
+        segments={"id": id},
+        body={
+            "allowed_networks": allowed_networks,
+            "disabled": disabled,
+            "expires_at": expires_at,
+            "external_id": external_id,
+            "metadata": metadata,
+            "name": name,
+            "scopes": scopes,
+        },
+    )
 
 
 def get_download_token(*, path: str) -> Operation[DownloadToken]:
@@ -479,19 +740,114 @@ def show_caller() -> Operation[Principal]:
     return Operation("GET", "/v1/auth/whoami")
 
 
-def list_api_keys(*, limit: int | None = None, cursor: str | None = None) -> Operation[ApiKeyList]:
+def list_events(
+    *,
+    subject: str | None = None,
+    type: Literal[
+        "agent.changed",
+        "api_key.changed",
+        "cli_token.changed",
+        "runner.changed",
+        "service.changed",
+        "grant.code_replayed",
+        "agent.created",
+        "api_key.created",
+        "cli_token.created",
+        "organization.created",
+        "runner.created",
+        "service.created",
+        "user.created",
+        "agent.disabled",
+        "api_key.disabled",
+        "cli_token.disabled",
+        "runner.disabled",
+        "service.disabled",
+        "user.disabled",
+        "agent.enabled",
+        "api_key.enabled",
+        "cli_token.enabled",
+        "runner.enabled",
+        "service.enabled",
+        "user.enabled",
+        "consent.ended",
+        "agent.expiring",
+        "api_key.expiring",
+        "cli_token.expiring",
+        "runner.expiring",
+        "service.expiring",
+        "consent.given",
+        "agent.leaked",
+        "api_key.leaked",
+        "cli_token.leaked",
+        "grant.leaked",
+        "runner.leaked",
+        "service.leaked",
+        "trust_rule.matched",
+        "limit.reached",
+        "grant.refresh_reused",
+        "issuer.refused",
+        "agent.revoked",
+        "api_key.revoked",
+        "cli_token.revoked",
+        "runner.revoked",
+        "service.revoked",
+        "user.revoked",
+        "agent.rotated",
+        "api_key.rotated",
+        "runner.rotated",
+        "agent.unused",
+        "api_key.unused",
+        "cli_token.unused",
+        "runner.unused",
+        "service.unused",
+        "user.signed_out",
+    ]
+    | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Operation[EventList]:
+    """List the events.
+
+    Newest first. Events are kept for 30 days. Requires the scope `events:read`.
+    """
+    return Operation("GET", "/v1/events", query={"subject": subject, "type": type, "limit": limit, "cursor": cursor})
+
+
+def list_api_keys(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    expires_before: str | None = None,
+    external_id: str | None = None,
+    name: str | None = None,
+    unused_since: str | None = None,
+) -> Operation[ApiKeyList]:
     """List the API keys.
 
     Requires the scope `keys:read`.
     """
-    return Operation("GET", "/v1/keys", query={"limit": limit, "cursor": cursor})
+    return Operation(
+        "GET",
+        "/v1/keys",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "expires_before": expires_before,
+            "external_id": external_id,
+            "name": name,
+            "unused_since": unused_since,
+        },
+    )
 
 
 def create_api_key(
     *,
     name: str,
     scopes: list[str],
+    allowed_networks: list[str] | None = None,
     expires_at: str | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
     require_signature: bool | None = None,
     resources: dict[str, list[str]] | None = None,
 ) -> Operation[CreatedApiKey]:
@@ -503,13 +859,25 @@ def create_api_key(
         "POST",
         "/v1/keys",
         body={
+            "allowed_networks": allowed_networks,
             "expires_at": expires_at,
+            "external_id": external_id,
+            "metadata": metadata,
             "name": name,
             "require_signature": require_signature,
             "resources": resources,
             "scopes": scopes,
         },
     )
+
+
+def import_api_keys_of_another_system(*, keys: list[dict[str, Any]], org_id: str) -> Operation[ImportReport]:
+    """Import API keys of another system.
+
+    By their SHA-256, so that they keep working. Each key is decided for itself. To import a key again changes
+    nothing.
+    """
+    return Operation("POST", "/v1/keys/import", body={"keys": keys, "org_id": org_id})
 
 
 def delete_api_key(id: str) -> Operation[None]:
@@ -526,6 +894,43 @@ def show_api_key(id: str) -> Operation[ApiKey]:
     Requires the scope `keys:read`.
     """
     return Operation("GET", "/v1/keys/{id}", segments={"id": id})
+
+
+def change_api_key(
+    id: str,
+    *,
+    allowed_networks: list[str] | None = None,
+    disabled: bool | None = None,
+    expires_at: str | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
+    name: str | None = None,
+    scopes: list[str] | None = None,
+) -> Operation[ApiKey]:
+    """Change an API key.
+
+    Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or
+    lets it be used from other networks, needs what creating it needs. Requires the scope `keys:manage`.
+    """
+    return Operation(
+        "PATCH",
+        "/v1/keys/{id}",
+        segments={"id": id},
+        body={
+            "allowed_networks": allowed_networks,
+            "disabled": disabled,
+            "expires_at": expires_at,
+            "external_id": external_id,
+            "metadata": metadata,
+            "name": name,
+            "scopes": scopes,
+        },
+    )
+
+
+def give_api_key_usage_plan(id: str, *, plan: str | None = None) -> Operation[None]:
+    """Give an API key a usage plan."""
+    return Operation("PUT", "/v1/keys/{id}/plan", segments={"id": id}, body={"plan": plan})
 
 
 def rotate_api_key(id: str, *, overlap_s: int | None = None) -> Operation[RotatedApiKey]:
@@ -554,7 +959,10 @@ def issue_api_key_for_organization(
     *,
     name: str,
     scopes: list[str],
+    allowed_networks: list[str] | None = None,
     expires_at: str | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
     require_signature: bool | None = None,
     resources: dict[str, list[str]] | None = None,
 ) -> Operation[CreatedApiKey]:
@@ -564,7 +972,10 @@ def issue_api_key_for_organization(
         "/v1/organizations/{id}/keys",
         segments={"id": id},
         body={
+            "allowed_networks": allowed_networks,
             "expires_at": expires_at,
+            "external_id": external_id,
+            "metadata": metadata,
             "name": name,
             "require_signature": require_signature,
             "resources": resources,
@@ -573,20 +984,56 @@ def issue_api_key_for_organization(
     )
 
 
-def list_runners(*, limit: int | None = None, cursor: str | None = None) -> Operation[RunnerList]:
+def list_runners(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    expires_before: str | None = None,
+    external_id: str | None = None,
+    name: str | None = None,
+    unused_since: str | None = None,
+) -> Operation[RunnerList]:
     """List the runners.
 
     Requires the scope `runners:read`.
     """
-    return Operation("GET", "/v1/runners", query={"limit": limit, "cursor": cursor})
+    return Operation(
+        "GET",
+        "/v1/runners",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "expires_before": expires_before,
+            "external_id": external_id,
+            "name": name,
+            "unused_since": unused_since,
+        },
+    )
 
 
-def create_runner(*, name: str, labels: list[str] | None = None) -> Operation[CreatedRunner]:
+def create_runner(
+    *,
+    name: str,
+    allowed_networks: list[str] | None = None,
+    external_id: str | None = None,
+    labels: list[str] | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
+) -> Operation[CreatedRunner]:
     """Create a runner.
 
     Requires the scope `runners:manage`.
     """
-    return Operation("POST", "/v1/runners", body={"labels": labels, "name": name})
+    return Operation(
+        "POST",
+        "/v1/runners",
+        body={
+            "allowed_networks": allowed_networks,
+            "external_id": external_id,
+            "labels": labels,
+            "metadata": metadata,
+            "name": name,
+        },
+    )
 
 
 def delete_runner(id: str) -> Operation[None]:
@@ -605,6 +1052,36 @@ def show_runner(id: str) -> Operation[Runner]:
     return Operation("GET", "/v1/runners/{id}", segments={"id": id})
 
 
+def change_runner(
+    id: str,
+    *,
+    allowed_networks: list[str] | None = None,
+    disabled: bool | None = None,
+    expires_at: str | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
+    name: str | None = None,
+) -> Operation[Runner]:
+    """Change a runner.
+
+    Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or
+    lets it be used from other networks, needs what creating it needs. Requires the scope `runners:manage`.
+    """
+    return Operation(
+        "PATCH",
+        "/v1/runners/{id}",
+        segments={"id": id},
+        body={
+            "allowed_networks": allowed_networks,
+            "disabled": disabled,
+            "expires_at": expires_at,
+            "external_id": external_id,
+            "metadata": metadata,
+            "name": name,
+        },
+    )
+
+
 def renew_token_of_runner(id: str) -> Operation[RenewedRunnerToken]:
     """Renew the token of a runner.
 
@@ -613,20 +1090,56 @@ def renew_token_of_runner(id: str) -> Operation[RenewedRunnerToken]:
     return Operation("POST", "/v1/runners/{id}/token", segments={"id": id}, body={})
 
 
-def list_services(*, limit: int | None = None, cursor: str | None = None) -> Operation[ServiceList]:
+def list_services(
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    expires_before: str | None = None,
+    external_id: str | None = None,
+    name: str | None = None,
+    unused_since: str | None = None,
+) -> Operation[ServiceList]:
     """List the services.
 
     Requires the scope `services:manage`.
     """
-    return Operation("GET", "/v1/services", query={"limit": limit, "cursor": cursor})
+    return Operation(
+        "GET",
+        "/v1/services",
+        query={
+            "limit": limit,
+            "cursor": cursor,
+            "expires_before": expires_before,
+            "external_id": external_id,
+            "name": name,
+            "unused_since": unused_since,
+        },
+    )
 
 
-def create_service(*, name: str, scopes: list[str]) -> Operation[CreatedService]:
+def create_service(
+    *,
+    name: str,
+    scopes: list[str],
+    allowed_networks: list[str] | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
+) -> Operation[CreatedService]:
     """Create a service.
 
     Requires the scope `services:manage`.
     """
-    return Operation("POST", "/v1/services", body={"name": name, "scopes": scopes})
+    return Operation(
+        "POST",
+        "/v1/services",
+        body={
+            "allowed_networks": allowed_networks,
+            "external_id": external_id,
+            "metadata": metadata,
+            "name": name,
+            "scopes": scopes,
+        },
+    )
 
 
 def delete_service(id: str) -> Operation[None]:
@@ -635,6 +1148,38 @@ def delete_service(id: str) -> Operation[None]:
     Requires the scope `services:manage`.
     """
     return Operation("DELETE", "/v1/services/{id}", segments={"id": id})
+
+
+def change_service(
+    id: str,
+    *,
+    allowed_networks: list[str] | None = None,
+    disabled: bool | None = None,
+    expires_at: str | None = None,
+    external_id: str | None = None,
+    metadata: dict[str, str | float | bool] | None = None,
+    name: str | None = None,
+    scopes: list[str] | None = None,
+) -> Operation[Service]:
+    """Change a service.
+
+    Members that are not sent stay as they are. Scopes and expiry can only be narrowed. Whoever enables it, or
+    lets it be used from other networks, needs what creating it needs. Requires the scope `services:manage`.
+    """
+    return Operation(
+        "PATCH",
+        "/v1/services/{id}",
+        segments={"id": id},
+        body={
+            "allowed_networks": allowed_networks,
+            "disabled": disabled,
+            "expires_at": expires_at,
+            "external_id": external_id,
+            "metadata": metadata,
+            "name": name,
+            "scopes": scopes,
+        },
+    )
 
 
 def list_users(*, limit: int | None = None, cursor: str | None = None) -> Operation[UserList]:
@@ -696,6 +1241,14 @@ def show_user(id: str) -> Operation[User]:
     Requires the scope `users:manage`.
     """
     return Operation("GET", "/v1/users/{id}", segments={"id": id})
+
+
+def change_role_of_user(id: str, *, role: Literal["user", "admin"]) -> Operation[User]:
+    """Change the role of a user.
+
+    What the user had beyond a lesser role ends with the next request. Requires the scope `users:manage`.
+    """
+    return Operation("PATCH", "/v1/users/{id}", segments={"id": id}, body={"role": role})
 
 
 def invite_user_again(id: str) -> Operation[InvitedUser]:
