@@ -464,7 +464,16 @@ fn every_cause_is_explained_to_operators() {
 #[test]
 #[ignore = "after all other tests, as .ci/run does"]
 fn some_test_meets_every_refusal_and_explains_it() {
-    assert_eq!(causes_not_met(), BTreeSet::new());
+    // Parts of the report of an import, which is not refused as a whole.
+    let in_reports = [
+        "ImportDigestUnusable",
+        "ImportFormUnknown",
+        "ImportLastFourMalformed",
+        "ImportedElsewhere",
+    ];
+    let mut not_met = causes_not_met();
+    not_met.retain(|cause| !in_reports.contains(cause));
+    assert_eq!(not_met, BTreeSet::new());
 }
 
 #[test]

@@ -307,6 +307,7 @@ async fn every_other_error_is_returned_to_the_client_with_state_and_issuer() {
         (vec![("code_challenge", VERIFIER), ("code_challenge_method", "plain")], "invalid_request"),
         (vec![("code_challenge_method", "")], "invalid_request"),
         (vec![("code_challenge_method", "s256")], "invalid_request"),
+        (vec![("dpop_jkt", "short")], "invalid_request"),
         (vec![("code_challenge", "short")], "invalid_request"),
         (vec![("scope", "Scans")], "invalid_scope"),
         (vec![("scope", "keys:manage")], "invalid_scope"),

@@ -461,7 +461,7 @@ async fn a_change_that_was_judged_by_what_is_no_longer_stored_is_a_conflict() {
         let mut new = old.clone();
         new.properties.allowed_networks = Some(networks("198.51.100.0/24"));
         made.change(&world, meanwhile.clone()).await.expect(200);
-        let outcome = store.change_record(&old, &new).await.unwrap();
+        let outcome = store.change_record(&old, &new, &[]).await.unwrap();
         assert_eq!(outcome, ChangeOutcome::Conflict, "{meanwhile}");
         let shown = made.listed(&world).await;
         for (name, value) in meanwhile.as_object().unwrap() {
@@ -473,7 +473,7 @@ async fn a_change_that_was_judged_by_what_is_no_longer_stored_is_a_conflict() {
     let old = stored(&world, made.id()).await;
     let new = ApiKeyRecord { name: "renamed".into(), ..old.clone() };
     made.change(&world, json!({"metadata": {"a": 1}})).await.expect(200);
-    assert_eq!(store.change_record(&old, &new).await.unwrap(), ChangeOutcome::Changed);
+    assert_eq!(store.change_record(&old, &new, &[]).await.unwrap(), ChangeOutcome::Changed);
     let shown = made.listed(&world).await;
     assert_eq!((&shown["name"], &shown["metadata"]), (&json!("renamed"), &json!({"a": 1})));
 }
@@ -499,7 +499,7 @@ async fn a_change_does_not_bring_a_deleted_credential_back() {
     let old = stored(&world, made.id()).await;
     made.manage(&world, "DELETE").send().await.expect(204);
     let new = ApiKeyRecord { name: "renamed".into(), ..old.clone() };
-    let outcome = world.app.context.store.change_record(&old, &new).await.unwrap();
+    let outcome = world.app.context.store.change_record(&old, &new, &[]).await.unwrap();
     assert_eq!(outcome, ChangeOutcome::Unknown);
     assert!(world.item("Keys", made.id()).await.is_none());
 }
@@ -522,13 +522,13 @@ async fn a_change_whose_response_was_lost_counts_once() {
 }
 
 #[tokio::test]
-async fn a_change_is_two_reads_and_one_write_besides_the_callers_own() {
+async fn a_change_is_two_reads_and_one_transaction_besides_the_callers_own() {
     let world = World::new().await;
     let made = Credential::create(&world, "/v1/keys", json!({})).await;
     let call = || made.manage(&world, "PATCH");
     let ops = cost(&world, call().json(json!({"name": "renamed"})), 200).await;
     let names: Vec<_> = ops.iter().map(|op| op.name.as_str()).collect();
-    assert_eq!(names, ["GetItem", "GetItem", "UpdateItem", "BatchGetItem"]);
+    assert_eq!(names, ["GetItem", "GetItem", "TransactWriteItems", "BatchGetItem"]);
     // What is as it was is not written.
     let ops = cost(&world, call().json(json!({"name": "renamed"})), 200).await;
     let names: Vec<_> = ops.iter().map(|op| op.name.as_str()).collect();

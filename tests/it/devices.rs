@@ -710,7 +710,7 @@ async fn an_address_starts_a_limited_number_of_device_flows() {
     world.wire.take();
     let refused = start("2001:db8:1:2::5").await.expect_error(429, "too_many_requests");
     assert_eq!(refused.header("retry-after"), Some("900"));
-    assert_eq!(world.wire.names(), ["UpdateItem"]);
+    assert_eq!(world.wire.names(), ["UpdateItem", "PutItem"]);
     start("2001:db8:1:3::3").await.expect(200);
     // What is refused anyway is not counted.
     world.wire.take();

@@ -136,7 +136,11 @@ async fn the_commands_of_tools_work() {
 #[tokio::test]
 async fn the_commands_about_credentials_work() {
     let world = World::new().await;
-    let [report, issue] = commands("docs/credentials.md");
+    let [report, limit, issue] = commands("docs/credentials.md");
+    let (id, _) = world.create_key(&["read"]).await;
+    let values = [("key_…", id.as_str()), ("$KEY", &world.api_key)];
+    let limited = limit.send(&world, &values).await.expect(200);
+    assert_eq!(limited.body["allowed_networks"], json!(["192.0.2.0/24"]));
     let (id, leaked) = world.create_key(&["read"]).await;
     report.send(&world, &[("pst_ak_…", &leaked)]).await.expect(202);
     world.get(&format!("/v1/keys/{id}")).send().await.expect(404);

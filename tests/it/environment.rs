@@ -44,6 +44,7 @@ impl Bed {
             ("FAMILIES_TABLE", "Families"),
             ("NONCES_TABLE", "Nonces"),
             ("USES_TABLE", "Uses"),
+            ("EVENTS_TABLE", "Events"),
             ("SECRET_FILE", file.to_str().unwrap()),
         ];
         let variables: BTreeMap<_, _> =

@@ -450,7 +450,7 @@ async fn a_failure_of_the_store_is_no_refusal_and_the_import_can_be_repeated() {
     send(&world, &world.org_id, keys.clone()).await.expect_error(503, "temporarily_unavailable");
     world.wire.clear_faults();
     let report = send(&world, &world.org_id, keys).await.expect(200);
-    assert_eq!(report.body["keys"][0]["outcome"], "imported");
+    assert_eq!(report.body["keys"][0]["outcome"], "exists");
     assert_eq!(report.body["keys"][1]["outcome"], "imported");
 }
 

@@ -427,7 +427,7 @@ async fn the_owner_is_never_taken_from_the_body() {
         assert_eq!(
             answer.member("error_description"),
             format!(
-                "The member '{member}' of the body is unknown: use one of 'name', 'scopes', 'resources', 'expires_at', 'require_signature'."
+                "The member '{member}' of the body is unknown: use one of 'name', 'scopes', 'resources', 'expires_at', 'require_signature', 'external_id', 'metadata', 'allowed_networks'."
             )
         );
     }

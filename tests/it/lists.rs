@@ -692,6 +692,7 @@ async fn a_local_store_of_an_earlier_version_gets_the_missing_indexes() {
         ["pk", "listing", "by_organization", "by_person"].iter().any(|it| definition[name] == *it)
     };
     let mut earlier = Template::load().unwrap();
+    earlier.tables.retain(|table| table.logical_id != "Events");
     for table in &mut earlier.tables {
         let properties = &mut table.resource["Properties"];
         for (list, name) in

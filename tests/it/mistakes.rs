@@ -432,7 +432,7 @@ async fn the_error_for_malformed_json_names_the_place() {
 #[tokio::test]
 async fn a_wrong_member_is_named() {
     let world = World::new().await;
-    let members = "'name', 'scopes', 'resources', 'expires_at', 'require_signature'";
+    let members = "'name', 'scopes', 'resources', 'expires_at', 'require_signature', 'external_id', 'metadata', 'allowed_networks'";
     let unknown = format!("is unknown: use one of {members}.");
     let table: &[(&str, String)] = &[
         (r#"{"scopes": ["a"]}"#, "The member 'name' of the body is missing.".into()),

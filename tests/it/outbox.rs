@@ -92,6 +92,63 @@ async fn creating_a_credential_has_an_event() {
 }
 
 #[tokio::test]
+async fn changing_a_credential_has_an_event_with_its_members() {
+    let world = World::new().await;
+    let (key, _) = world.create_key(&["read"]).await;
+    let (runner, _) = world.runner().await;
+    let (service, _) = world.service(&["read"]).await;
+    let agent = world.agent(&["read"]).await.id;
+    for (path, kind, id) in [
+        ("keys", "api_key", key),
+        ("runners", "runner", runner),
+        ("services", "service", service),
+        ("agents", "agent", agent),
+    ] {
+        let path = format!("/v1/{path}/{id}");
+        let call = |body| world.call("PATCH", &path).key(&world.api_key).json(body).send();
+        let subject = json!({"kind": kind, "id": id, "name": "renamed"});
+        let expected = |name: &str, data| {
+            event(&world, &format!("{kind}.{name}"), subject.clone(), by_key(&world), data)
+        };
+        let body = json!({"name": "renamed", "external_id": "42"});
+        let changed = event_of(&world, call(body)).await;
+        assert_eq!(changed, expected("changed", json!({"members": ["name", "external_id"]})));
+        let disabled = event_of(&world, call(json!({"disabled": true}))).await;
+        assert_eq!(disabled, expected("disabled", json!({})));
+        let enabled = event_of(&world, call(json!({"disabled": false}))).await;
+        assert_eq!(enabled, expected("enabled", json!({})));
+        let before = world.events().len();
+        call(json!({"name": "renamed", "disabled": false})).await.expect(200);
+        call(json!({"name": ""})).await.expect_error(400, "invalid_request");
+        assert_eq!(world.events().len(), before, "{kind}: nothing was changed");
+        call(json!({"disabled": true, "metadata": {"a": 1}})).await.expect(200);
+        let types: Vec<_> = since(&world, before).iter().map(|it| it["type"].clone()).collect();
+        assert_eq!(types, [format!("{kind}.disabled"), format!("{kind}.changed")]);
+    }
+}
+
+#[tokio::test]
+async fn importing_a_key_has_an_event_of_the_operator() {
+    let world = World::configured("[[import]]\nprefix = \"acme_\"").await;
+    let sha256 = postern::crypto::Digest::of(b"acme_0123456789012345678901234567").to_hex();
+    let key = json!({"sha256": sha256, "prefix": "acme_", "name": "old", "scopes": ["read"]});
+    let body = json!({"org_id": world.org_id, "keys": [key]});
+    let operator = format!("Bearer {}", world.operator_key);
+    let import = || {
+        let call = world.call("POST", "/v1/keys/import").header("Authorization", &operator);
+        call.json(body.clone()).send()
+    };
+    let created = event_of(&world, import()).await;
+    assert_eq!(
+        (&created["type"], &created["actor"]),
+        (&json!("api_key.created"), &nobody("operator"))
+    );
+    let before = world.events().len();
+    import().await.expect(200);
+    assert_eq!(world.events().len(), before, "a key that exists already has no other event");
+}
+
+#[tokio::test]
 async fn a_cli_token_has_events_of_its_user() {
     use postern::core::principal::Role;
     let world = World::new().await;

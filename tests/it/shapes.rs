@@ -268,7 +268,14 @@ async fn credentials(world: &World, issuer: &Issuer) -> Credentials {
         (bearer("a CLI token", &cli), of_cli),
         (
             bearer("an access token", &access),
-            principal(&agent.id, "agent", Some(org), &family, json!(["data:read"]), json!({})),
+            principal(
+                &agent.id,
+                "agent",
+                Some(org),
+                &family,
+                json!(["data:read"]),
+                json!({"name": "agent"}),
+            ),
         ),
         (bearer("a token of an OpenID provider", &oidc), of_person("j-1", oidc_claims)),
         (

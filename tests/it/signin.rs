@@ -975,7 +975,7 @@ async fn an_address_starts_a_limited_number_of_sign_ins() {
     world.wire.take();
     let refused = start([198, 51, 100, 7]).await.expect_error(429, "too_many_requests");
     assert_eq!(refused.header("retry-after"), Some("900"));
-    assert_eq!(world.wire.names(), ["UpdateItem"]);
+    assert_eq!(world.wire.names(), ["UpdateItem", "PutItem"]);
     start([198, 51, 100, 8]).await.expect(303);
     world.advance_s(900);
     start([198, 51, 100, 7]).await.expect(303);

@@ -65,12 +65,13 @@ async fn a_known_path_lists_its_methods() {
     for (path, allow) in [
         ("/health", "GET, HEAD"),
         ("/v1/keys", "GET, HEAD, POST"),
-        ("/v1/keys/key_1", "DELETE, GET, HEAD"),
+        ("/v1/keys/key_1", "DELETE, GET, HEAD, PATCH"),
         ("/v1/keys/revoke-leaked", "POST"),
         ("/v1/runners/heartbeat", "POST"),
         ("/v1/agents/x/secret", "POST"),
     ] {
-        for method in ["PUT", "PATCH", "OPTIONS", "BREW"] {
+        let methods = ["PUT", "PATCH", "OPTIONS", "BREW"];
+        for method in methods.into_iter().filter(|method| !allow.contains(method)) {
             let answer =
                 world.call(method, path).send().await.expect_error(405, "method_not_allowed");
             assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
