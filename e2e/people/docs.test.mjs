@@ -44,9 +44,13 @@ async function open(t) {
   const { tags } = await (await fetch(`${url}/openapi.json`)).json();
   await page.locator(".opblock-tag").nth(tags.length - 1).waitFor();
   for (let at = 0; at < tags.length; at++) {
-    const tag = page.locator(".opblock-tag").nth(at);
-    await tag.locator('[aria-expanded="false"]').click();
-    await tag.locator('[aria-expanded="true"]').waitFor();
+    const group = page.locator(".opblock-tag").nth(at);
+    const opened = group.locator('[aria-expanded="true"]');
+    // A click is lost while the page renders the group before.
+    while (!(await opened.count())) {
+      await group.locator("[aria-expanded]").click();
+      await opened.waitFor({ timeout: 5000 }).catch(() => {});
+    }
   }
   t.after(async () => {
     await context.close();
