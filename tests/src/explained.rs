@@ -61,7 +61,7 @@ pub fn check(request: &Request<Bytes>, response: &Response<Bytes>) -> Result<(),
     Ok(())
 }
 
-/// Returns the causes that no test has met since the folder of [`note`] was removed.
+/// Returns the causes that no test has met since their folder was removed.
 pub fn causes_not_met() -> BTreeSet<&'static str> {
     let is_met = |name: &&str| fs::exists(folder_of_causes().join(name)).unwrap();
     Refusal::ALL.iter().map(|refusal| refusal.name()).filter(|name| !is_met(name)).collect()
