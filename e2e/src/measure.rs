@@ -89,7 +89,8 @@ pub(crate) async fn run(
     page.map_or(Ok(()), |page| rewrite(page, &report))
 }
 
-/// Returns every function, with its last sample event. The authorizer is measured with `decision`.
+/// Returns every function for which a caller waits, with its last sample event. The authorizer is
+/// measured with `decision`.
 fn functions(tools: &Tools, environment: &Environment, decision: &Value) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     for (function, files) in samples::files()? {
@@ -97,6 +98,7 @@ fn functions(tools: &Tools, environment: &Environment, decision: &Value) -> Resu
         let variables = environment.variables_of(&function)?;
         let (event, expected) = match function.as_str() {
             "authorizer" => (decision.clone(), Expected::Allowed),
+            "publish_events" | "report_expiry" => continue,
             "rotate_signing_key" => {
                 (samples::read(files.last().context("no sample")?)?, Expected::Refused)
             }
