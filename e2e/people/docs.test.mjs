@@ -54,8 +54,9 @@ async function open(t) {
   return { page, policy, requested };
 }
 
-// With the operations about events and changes, the viewer shows only the first group. Until that is mended, these tests cannot pass.
-const UNSHOWN = { skip: "the viewer shows only the first group of operations" };
+// Each group opens. But if all others are open, opening the last one leaves only the first seven operations. The cause is not known, and
+// these tests, which open all of them, cannot pass until it is.
+const UNSHOWN = { skip: "the viewer drops operations if every group is open" };
 
 const block = (page, operation) => page.locator(`.opblock[id$="-${operation}"]`);
 
