@@ -16,7 +16,7 @@ test *arguments:
 
 # Share one session among eight processes that are killed, for 1,600 renewals: one minute
 sessions:
-    POSTERN_TEST_RENEWALS=200 cargo test -p postern-client --test client -- processes::
+    RENEWALS_PER_PROCESS=200 cargo test -p postern-client --test client -- processes::
 
 # Share one session among processes in Python, JavaScript and Rust that are killed: two minutes
 sessions-of-languages:

@@ -40,7 +40,7 @@ use tokio::{
 };
 
 const PROCESSES: usize = 8;
-/// How often each process renews, unless `POSTERN_TEST_RENEWALS` says otherwise.
+/// How often each process renews, unless `RENEWALS_PER_PROCESS` says otherwise.
 const RENEWALS: usize = 25;
 /// One of so many answers is lost.
 const LOST: u64 = 8;
@@ -170,7 +170,7 @@ struct Run {
 
 impl Run {
     fn new(is_locked: bool) -> Self {
-        let renewals = variable("POSTERN_TEST_RENEWALS").and_then(|number| number.parse().ok());
+        let renewals = variable("RENEWALS_PER_PROCESS").and_then(|number| number.parse().ok());
         let renewals = renewals.unwrap_or(RENEWALS);
         let folder = tempfile::tempdir().unwrap();
         Self { folder, is_locked, renewals, kills: 0, failures: Vec::new() }
